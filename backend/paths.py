@@ -1,0 +1,49 @@
+"""Where things lie on this computer. Standard library only: the add-on and build.py read it too."""
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+BACKEND_FOLDER = Path(__file__).resolve().parent
+REQUIREMENTS = BACKEND_FOLDER / "requirements.txt"
+BASE_MODEL_NAME = "smollm2-135m-instruct"
+
+
+def cache_folder() -> Path:
+    """The user's cache for environments and converted base models (``MOMUG_CACHE`` overrides it)."""
+    override = os.environ.get("MOMUG_CACHE")
+    if override:
+        return Path(override).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "momug"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "momug"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "momug"
+
+
+def key(text: str) -> str:
+    """Twelve hex digits that name an environment by its pinned requirements."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
+
+
+def environment_folder(name: str, requirements: str) -> Path:
+    """Folder of the virtual environment ``name`` made from the pinned ``requirements`` text."""
+    return cache_folder() / "envs" / f"{name}-{key(requirements)}"
+
+
+def environment_python(folder: Path) -> Path:
+    """The interpreter inside a virtual environment folder."""
+    return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+
+def base_model_folder() -> Path:
+    """Folder of the converted base language model (config.json, model.safetensors, tokenizer.json)."""
+    override = os.environ.get("MOMUG_BASE_MODEL")
+    return Path(override).expanduser() if override else cache_folder() / "base" / BASE_MODEL_NAME
+
+
+def checkpoints_folder() -> Path:
+    """Folder of the trained weights: beside ``backend`` in a checkout and in the packaged extension."""
+    override = os.environ.get("MOMUG_CHECKPOINTS")
+    return Path(override).expanduser() if override else BACKEND_FOLDER.parent / "checkpoints"
