@@ -1,0 +1,167 @@
+"""Causal VAE: feature frames to continuous latents, four frames a latent (7.5 latents a second).
+
+Follows LLaMo (arXiv 2602.12370): no learned variance, the latent is mu + sigma * eps with sigma drawn anew for every
+window. Every convolution looks only backwards, so that latents can be decoded while they arrive.
+"""
+
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from backend.motion.skeleton import CONTACT_JOINTS
+from backend.motion.features import BLOCKS, WIDTH, Normaliser, local_positions
+
+STRIDE = 4
+FEET = list(CONTACT_JOINTS)
+
+
+@dataclass
+class CausalVAEConfig:
+    features: int = WIDTH
+    width: int = 256
+    latent: int = 32
+    blocks: int = 2  # residual blocks at each resolution
+    noise: float = 0.05  # largest sigma, in units of the latent's standard deviation
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+class CausalConv1d(nn.Conv1d):
+    """Convolution over (B,C,T) that sees the present and the past only; the first frame is repeated before the start."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1):
+        super().__init__(inputs, outputs, kernel, stride=stride, dilation=dilation)
+        self.left = (kernel - 1) * dilation - (stride - 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, (self.left, 0), mode="replicate") if self.left else x)
+
+
+class ChannelNorm(nn.Module):
+    """RMS norm over channels of (B,C,T), frame by frame, so that it stays causal."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.rsqrt(x.pow(2).mean(1, keepdim=True) + 1e-6) * self.weight
+
+
+class ResidualBlock(nn.Module):
+    def __init__(self, width: int, dilation: int):
+        super().__init__()
+        self.norm = ChannelNorm(width)
+        self.conv1 = CausalConv1d(width, width, 3, dilation=dilation)
+        self.conv2 = nn.Conv1d(width, width, 1)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(F.silu(self.conv1(F.silu(self.norm(x)))))
+
+
+class CausalVAE(nn.Module):
+    """Encoder and decoder. ``latent_mean`` and ``latent_std`` (32,) scale latents to zero mean and unit variance."""
+
+    def __init__(self, config: CausalVAEConfig):
+        super().__init__()
+        self.config = config
+        width = config.width
+
+        def residual() -> list[nn.Module]:
+            return [ResidualBlock(width, 3**i) for i in range(config.blocks)]
+
+        self.encoder = nn.Sequential(
+            CausalConv1d(config.features, width, 3),
+            *residual(),
+            CausalConv1d(width, width, 4, stride=2),
+            *residual(),
+            CausalConv1d(width, width, 4, stride=2),
+            *residual(),
+            ChannelNorm(width),
+            nn.SiLU(),
+            nn.Conv1d(width, config.latent, 1),
+        )
+        self.decoder = nn.Sequential(
+            CausalConv1d(config.latent, width, 3),
+            *residual(),
+            nn.Upsample(scale_factor=2, mode="nearest"),
+            CausalConv1d(width, width, 3),
+            *residual(),
+            nn.Upsample(scale_factor=2, mode="nearest"),
+            CausalConv1d(width, width, 3),
+            *residual(),
+            ChannelNorm(width),
+            nn.SiLU(),
+            CausalConv1d(width, config.features, 3),
+        )
+        self.register_buffer("mean", torch.zeros(config.features))
+        self.register_buffer("std", torch.ones(config.features))
+        self.register_buffer("latent_mean", torch.zeros(config.latent))
+        self.register_buffer("latent_std", torch.ones(config.latent))
+
+    @property
+    def normaliser(self) -> Normaliser:
+        return Normaliser(self.mean, self.std)
+
+    def encode_raw(self, features: Tensor) -> Tensor:
+        """Features (B,T,155), T a multiple of 4, in their own units, to unscaled latents (B,T/4,32)."""
+        x = self.normaliser.forward(features).to(self.encoder[0].weight.dtype)
+        return self.encoder(x.transpose(1, 2)).transpose(1, 2).float()
+
+    def decode_raw(self, latents: Tensor) -> Tensor:
+        """Unscaled latents (B,L,32) to normalised features (B,4L,155); contacts are logits."""
+        return self.decoder(latents.to(self.decoder[0].weight.dtype).transpose(1, 2)).transpose(1, 2).float()
+
+    def encode(self, features: Tensor) -> Tensor:
+        """Features (B,T,155) in their own units to latents (B,T/4,32) of zero mean and unit variance."""
+        return (self.encode_raw(features) - self.latent_mean) / self.latent_std
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents (B,L,32) to features (B,4L,155) in their own units, contacts in 0..1."""
+        normalised = self.decode_raw(latents * self.latent_std + self.latent_mean)
+        features = self.normaliser.inverse(normalised)
+        features[..., BLOCKS["contacts"]] = normalised[..., BLOCKS["contacts"]].sigmoid()
+        return features
+
+
+def reconstruction_loss(model: CausalVAE, features: Tensor, bf16: bool = False) -> tuple[Tensor, dict]:
+    """Loss of a batch of windows (B,T,155): smooth L1, FK positions and velocities, contacts, and a weak prior.
+
+    ``bf16`` runs the convolutions in bfloat16; kinematics and losses always stay in float32.
+    Returns the loss and its parts: ``mpjpe`` (metres, pelvis-relative), ``rotation`` (6D), ``root``, ``contact``.
+    """
+    with torch.autocast(features.device.type, torch.bfloat16, enabled=bf16):
+        mu = model.encode_raw(features)
+        spread = mu.detach().flatten(0, 1).std(0)
+        sigma = torch.rand(len(mu), 1, 1, device=mu.device) * model.config.noise * spread
+        predicted = model.decode_raw(mu + sigma * torch.randn_like(mu))
+    target = model.normaliser.forward(features)
+    root = F.smooth_l1_loss(predicted[..., :4], target[..., :4], beta=0.1)
+    rotation = F.smooth_l1_loss(predicted[..., 4:136], target[..., 4:136], beta=0.1)
+    contact = F.binary_cross_entropy_with_logits(predicted[..., 136:140], features[..., 136:140])
+    real = model.normaliser.inverse(predicted)
+    positions, wanted = local_positions(real), local_positions(features)
+    position = F.smooth_l1_loss(positions, wanted, beta=0.01)
+    velocity = F.smooth_l1_loss(positions.diff(dim=1), wanted.diff(dim=1), beta=0.002)
+    acceleration = (positions.diff(n=2, dim=1) - wanted.diff(n=2, dim=1)).abs().mean()
+    # a foot moves over the floor by its own motion plus the pelvis' travel: the sum must agree, or feet slide
+    own = (positions - wanted)[:, :, FEET][..., [0, 2]].diff(dim=1)
+    travel = (real - features)[:, 1:, None, :2]
+    slide = (own + travel).abs().mean()
+    prior = 1e-5 * (mu.pow(2).mean() + spread.log().pow(2).mean())
+    loss = 7 * root + rotation + 30 * position + 30 * velocity + 20 * acceleration + 10 * slide + 0.1 * contact + prior
+    with torch.no_grad():
+        logs = {
+            "loss": loss.item(),
+            "mpjpe": (positions - wanted).norm(dim=-1).mean().item(),
+            "rotation": rotation.item(),
+            "root": root.item(),
+            "contact": contact.item(),
+            "slide": slide.item(),
+        }
+    return loss, logs

@@ -1,0 +1,1 @@
+"""MoMug: one language model that denoises continuous motion and predicts text (arXiv 2503.06119)."""
