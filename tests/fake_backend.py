@@ -1,0 +1,261 @@
+"""A backend that obeys the protocol without a model, and misbehaves on demand. Standard library only.
+
+Run it in place of ``python -m backend serve``: ``python tests/fake_backend.py [--mode MODE] [--steps N] [--delay S]``;
+the environment variables MOMUG_FAKE_MODE, MOMUG_FAKE_STEPS and MOMUG_FAKE_DELAY do the same. The motion is a procedural walk
+(a run when the prompt says so) that depends only on prompt, seconds and seed.
+
+Modes: ``ok``; ``garbage_start`` and ``garbage_job`` (bytes that are no frame, instead of hello / of the result);
+``die_start``, ``die_job`` (exit code 3), ``die_once`` (the first process that gets a job dies: MOMUG_FAKE_MARK names a
+file that remembers it); ``no_hello``; ``hang`` (says hello, then never answers anything); ``deaf`` (ignores cancel and
+never ends a job, but answers pings); ``huge`` (a frame length above the limit); ``nan`` and ``shapes`` (a result with such arrays);
+``other_version`` (a hello of major version 99); ``error`` (every job fails with an error message); ``noisy`` (writes
+much to stderr, works otherwise).
+"""
+
+import argparse
+import math
+import os
+import random
+import struct
+import sys
+import threading
+import time
+from array import array
+from pathlib import Path
+from queue import Queue
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from backend import protocol  # noqa: E402
+
+JOINT = {name: index for index, name in enumerate(protocol.JOINTS)}
+MODES = (
+    "ok", "garbage_start", "garbage_job", "die_start", "die_job", "die_once", "no_hello", "hang", "deaf", "huge", "nan",
+    "shapes", "other_version", "error", "noisy",
+)  # fmt: skip
+MODELS = [
+    {
+        "name": name,
+        "label": label,
+        "fps": 30.0,
+        "joints": 22,
+        "min_seconds": 1.0,
+        "max_seconds": 10.0,
+        "default_steps": 10,
+        "conditions": [],
+        "presets": [{"name": "fast", "steps": 5}, {"name": "quality", "steps": 20}],
+        "available": available,
+        "reason": "" if available else "Its checkpoint is not installed.",
+    }
+    for name, label, available in (("momug", "MoMug", True), ("llamo", "LLaMo", False))
+]
+
+
+def axis_rotation(axis: int, radians: float) -> tuple[float, float, float, float]:
+    """Quaternion wxyz of a rotation about one axis (0 = X, 1 = Y, 2 = Z)."""
+    quaternion = [math.cos(radians / 2), 0.0, 0.0, 0.0]
+    quaternion[1 + axis] = math.sin(radians / 2)
+    return tuple(quaternion)
+
+
+def walk(prompt: str, seconds: float, seed: int) -> dict[str, protocol.Array]:
+    """rotations (T,22,4), translation (T,3) and contacts (T,4) float32 of a walk along +Z, starting at the origin."""
+    style = random.Random(f"{prompt}/{seed}")
+    running = "run" in prompt.lower()
+    speed = (3.0 if running else 1.2) * style.uniform(0.9, 1.1)
+    stride = (0.75 if running else 0.45) * style.uniform(0.9, 1.1)
+    cadence = 2 * math.pi * (1.4 if running else 0.9)
+    frames = round(seconds * protocol.FPS)
+    rotations, translation, contacts = array("f"), array("f"), array("f")
+    for frame in range(frames):
+        t = frame / protocol.FPS
+        phase = cadence * t
+        pose = {
+            "left_hip": axis_rotation(0, -stride * math.sin(phase)),
+            "right_hip": axis_rotation(0, stride * math.sin(phase)),
+            "left_knee": axis_rotation(0, stride * (1 + math.cos(phase))),
+            "right_knee": axis_rotation(0, stride * (1 - math.cos(phase))),
+            "left_shoulder": axis_rotation(2, -1.3),
+            "right_shoulder": axis_rotation(2, 1.3),
+            "spine3": axis_rotation(1, 0.1 * math.sin(phase)),
+        }
+        for name in protocol.JOINTS:
+            rotations.extend(pose.get(name, (1.0, 0.0, 0.0, 0.0)))
+        translation.extend((0.0, protocol.REST_PELVIS_HEIGHT + 0.02 * math.cos(2 * phase), speed * t))
+        left = 1.0 if math.sin(phase) > 0 else 0.0
+        contacts.extend((left, left, 1.0 - left, 1.0 - left))
+    return {
+        "rotations": protocol.Array("float32", (frames, 22, 4), rotations.tobytes()),
+        "translation": protocol.Array("float32", (frames, 3), translation.tobytes()),
+        "contacts": protocol.Array("float32", (frames, 4), contacts.tobytes()),
+    }
+
+
+class Job(threading.Event):
+    """A request in the queue; the event is set when it was cancelled."""
+
+    def __init__(self, message: protocol.Message):
+        super().__init__()
+        self.message = message
+
+
+class FakeBackend:
+    def __init__(self, mode: str, steps: int, delay: float):
+        self.mode, self.steps, self.delay = mode, steps, delay
+        self.output = os.fdopen(os.dup(1), "wb", buffering=0)
+        os.dup2(2, 1)
+        self.lock = threading.Lock()
+        self.queue: Queue[Job] = Queue()
+        self.jobs: dict[int, Job] = {}
+
+    def send(self, kind: str, number: int, arrays=None, **fields):
+        self.raw(b"".join(protocol.encode({"type": kind, "id": number, **fields}, arrays)))
+
+    def raw(self, data: bytes):
+        with self.lock:
+            view = memoryview(data)
+            while view:
+                view = view[self.output.write(view) :]
+
+    def start(self):
+        if self.mode == "die_start":
+            print("the fake backend was told to die at its start", file=sys.stderr, flush=True)
+            os._exit(3)
+        if self.mode == "garbage_start":
+            self.raw(b"Loading the model, please wait...\n" * 10)
+        elif self.mode != "no_hello":
+            self.send(
+                protocol.HELLO,
+                0,
+                protocol=[99, 0] if self.mode == "other_version" else list(protocol.VERSION),
+                backend_version="fake",
+                device="cpu",
+                capabilities={"models": MODELS, "captions": True},
+            )
+        if self.mode == "noisy":
+            for line in range(2000):
+                print(f"noise {line}", file=sys.stderr, flush=True)
+        threading.Thread(target=self.work, daemon=True).start()
+        reader = protocol.FrameReader(sys.stdin.buffer.raw)
+        while (message := reader.read()) is not None:
+            if self.mode not in ("hang", "no_hello", "garbage_start"):
+                self.receive(message)
+        os._exit(0)
+
+    def receive(self, message: protocol.Message):
+        kind, number = message.type, message.id
+        if kind == protocol.PING:
+            self.send(protocol.PONG, number)
+        elif kind == protocol.SHUTDOWN:
+            self.send(protocol.ACK, number)
+            os._exit(0)
+        elif kind == protocol.CANCEL:
+            self.send(protocol.ACK, number)
+            if message.header.get("target") in self.jobs and self.mode != "deaf":
+                self.jobs[message.header["target"]].set()
+        else:
+            self.send(protocol.ACK, number)
+            self.jobs[number] = Job(message)
+            self.queue.put(self.jobs[number])
+
+    def die_if_told(self):
+        mark = os.environ.get("MOMUG_FAKE_MARK", "")
+        if self.mode == "die_once" and Path(mark).exists():
+            return
+        if self.mode in ("die_job", "die_once"):
+            if self.mode == "die_once":
+                Path(mark).write_text("died", encoding="utf-8")
+            print("the fake backend was told to die in a job", file=sys.stderr, flush=True)
+            os._exit(3)
+
+    def work(self):
+        while True:
+            job = self.queue.get()
+            number = job.message.id
+            if not self.run_steps(job):
+                self.send(
+                    protocol.ERROR, number, code="cancelled", message="The job was cancelled.", hint="", retryable=True
+                )
+            elif self.mode == "error":
+                self.send(
+                    protocol.ERROR,
+                    number,
+                    code="checkpoint_missing",
+                    message="The checkpoint of MoMug is not there.",
+                    hint="Install it again.",
+                    retryable=False,
+                )
+            elif self.mode == "garbage_job":
+                self.raw(b"Traceback (most recent call last): oh no\n" * 10)
+            elif self.mode == "huge":
+                self.raw(struct.pack(">II", 0xFFFFFFF0, 100) + b"{}" * 50)
+            else:
+                self.answer(job.message)
+            del self.jobs[number]
+
+    def run_steps(self, job: Job) -> bool:
+        for step in range(1, self.steps + 1):
+            if job.wait(self.delay):
+                return False
+            self.send(protocol.PROGRESS, job.message.id, phase="denoise", step=step, total=self.steps)
+            if step * 2 >= self.steps:
+                self.die_if_told()
+        while self.mode == "deaf":
+            time.sleep(0.05)
+        return not job.is_set()
+
+    def answer(self, message: protocol.Message):
+        header = message.header
+        model = header.get("model", "momug")
+        common = {"model": model, "warnings": [], "timings": {"denoise": self.steps * self.delay}}
+        if message.type == protocol.CAPTION:
+            frames = message.arrays["rotations"].shape[0]
+            self.send(
+                protocol.RESULT, message.id, text=f"a person walks forward for {frames} frames.", **common
+            )
+        elif message.type == protocol.GENERATE:
+            self.answer_generate(message, common)
+        else:
+            self.send(protocol.RESULT, message.id, **common)
+
+    def answer_generate(self, message: protocol.Message, common: dict):
+        header = message.header
+        seconds = header.get("seconds") or 3.0
+        seed = header.get("seed")
+        seed = 7 if seed is None else seed
+        offsets = array("f", [number for offset in protocol.REST_OFFSETS for number in offset])
+        arrays = {"rest_offsets": protocol.Array("float32", (22, 3), offsets.tobytes())}
+        motions = []
+        for variation in range(header.get("variations") or 1):
+            motion = walk(header["prompt"], seconds, seed + variation)
+            if self.mode == "nan":
+                translation = bytearray(motion["translation"].data)
+                translation[4:8] = struct.pack("<f", math.nan)
+                motion["translation"] = motion["translation"]._replace(data=bytes(translation))
+            if self.mode == "shapes":
+                motion["rotations"] = motion["rotations"]._replace(shape=(motion["rotations"].shape[0] * 22, 4))
+            arrays.update({f"{variation}/{name}": value for name, value in motion.items()})
+            frames = motion["translation"].shape[0]
+            motions.append({"seed": seed + variation, "frames": frames, "fps": float(protocol.FPS)})
+        self.send(
+            protocol.RESULT,
+            message.id,
+            arrays,
+            motions=motions,
+            seconds=seconds,
+            prompt=header["prompt"],
+            **common,
+        )
+
+
+def main():
+    environment = os.environ.get
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mode", choices=MODES, default=environment("MOMUG_FAKE_MODE", "ok"))
+    parser.add_argument("--steps", type=int, default=int(environment("MOMUG_FAKE_STEPS", "4")))
+    parser.add_argument("--delay", type=float, default=float(environment("MOMUG_FAKE_DELAY", "0.01")))
+    arguments = parser.parse_args()
+    FakeBackend(arguments.mode, arguments.steps, arguments.delay).start()
+
+
+if __name__ == "__main__":
+    main()
