@@ -1,0 +1,455 @@
+#!/usr/bin/env python3
+"""The one door to MoMug: set-up, demo, tests, package. Standard library only; any Python from 3.10 runs it.
+
+python3 build.py setup                 environments and base model, in the user's cache
+python3 build.py demo "a person waves" from a prompt to a .blend, headless
+python3 build.py test                  every test on every Blender Python that is here
+python3 build.py env                   where the environments are, as JSON
+python3 build.py package               dist/momug-<version>.zip, the extension
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT))
+
+from backend import paths  # noqa: E402
+from blender_addon.client import environment  # noqa: E402
+from blender_addon.client.environment import EnvironmentProblem, NotOffered  # noqa: E402
+
+REQUIREMENTS = ROOT / "tests" / "requirements"
+BACKEND_PYTHONS = ((3, 11), (3, 12), (3, 13))
+# measured: installed size and download side by side, rounded up
+BACKEND_BYTES, BACKEND_CUDA_BYTES, BLENDER_BYTES = 2_500_000_000, 10_000_000_000, 1_800_000_000
+RUN_TIMEOUT = 40 * 60  # seconds for one pytest run: only a hang takes that long
+
+# bpy 4.5 may never end by itself: every child that imports it leaves with os._exit
+CHECK_BACKEND = "import torch, transformers, peft, safetensors, gguf, scipy, smplx"
+CHECK_BLENDER = "import bpy, os; print(bpy.app.version_string, flush=True); os._exit(0)"
+
+
+class Blender(NamedTuple):
+    """A Blender release that comes as a Python module, and the Python it is made for."""
+
+    version: str
+    python: tuple[int, int]
+
+    @property
+    def name(self) -> str:
+        return f"blender-{self.version}"
+
+    @property
+    def requirements(self) -> Path:
+        return REQUIREMENTS / f"{self.name}.txt"
+
+    @property
+    def folder(self) -> Path:
+        return paths.environment_folder(self.name, self.requirements.read_text(encoding="utf-8"))
+
+
+BLENDERS = (Blender("4.5", (3, 11)), Blender("5.2", (3, 13)))
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+# --- interpreters
+
+
+def find_python(versions: tuple[tuple[int, int], ...]) -> Path:
+    """The first working interpreter of one of ``versions``, in their order. Each candidate is run, not believed:
+    version managers put commands on PATH that refuse to start. Raises NotOffered that says where it looked."""
+    refused: list[str] = []
+    tried: set[str] = set()
+    for version in versions:
+        for candidate in _candidates(version):
+            key = f"{version} {candidate}"
+            if key in tried:
+                continue
+            tried.add(key)
+            path, reason = _probe(candidate, version)
+            if path:
+                return path
+            if reason:
+                refused.append(f"{' '.join(candidate)} ({reason})")
+    wanted = " or ".join(f"{major}.{minor}" for major, minor in versions)
+    looked = "this interpreter, PATH, pyenv's and uv's versions" + (", the py launcher" if os.name == "nt" else "")
+    raise NotOffered(
+        f"Python {wanted} is needed and was not found; looked at {looked}.",
+        ("Tried: " + "; ".join(refused) + ". " if refused else "")
+        + "Install one of them (python.org, your system's packages, or pyenv) and run this again.",
+    )
+
+
+def _candidates(version: tuple[int, int]) -> list[list[str]]:
+    text = f"{version[0]}.{version[1]}"
+    found = [[sys.executable]] if sys.version_info[:2] == version else []
+    suffix = ".exe" if os.name == "nt" else ""
+    for folder in os.environ.get("PATH", "").split(os.pathsep):
+        for name in (f"python{text}", "python3", "python"):
+            file = Path(folder) / (name + suffix)
+            if folder and file.is_file():
+                found.append([str(file)])
+    home = Path.home()
+    pyenv = Path(os.environ.get("PYENV_ROOT") or home / ".pyenv")
+    uv = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "uv" / "python"
+    windows = Path(os.environ.get("LOCALAPPDATA") or home) / "Programs" / "Python"
+    patterns = (
+        (pyenv / "versions", f"{text}*/bin/python"),
+        (pyenv / "pyenv-win" / "versions", f"{text}*/python.exe"),
+        (uv, f"cpython-{text}*/bin/python{text}"),
+        (windows, f"Python{text.replace('.', '')}/python.exe"),
+        (Path("/Library/Frameworks/Python.framework/Versions"), f"{text}/bin/python{text}"),
+    )
+    for folder, pattern in patterns:
+        found += [[str(file)] for file in sorted(folder.glob(pattern), reverse=True)]
+    if os.name == "nt" and shutil.which("py"):
+        found.append(["py", f"-{text}"])
+    return found
+
+
+def _probe(candidate: list[str], version: tuple[int, int]) -> tuple[Path | None, str]:
+    """Run a candidate. Returns its path, or None and why not ('' for merely another version)."""
+    code = "import sys; print('%d.%d' % sys.version_info[:2]); print(sys.executable); import ssl, venv, ensurepip"
+    try:
+        done = subprocess.run(
+            [*candidate, "-c", code], capture_output=True, text=True, timeout=30, env=environment.child_environment()
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None, "does not start"
+    lines = done.stdout.splitlines()
+    if len(lines) < 2:
+        return None, "does not start"
+    if lines[0] != f"{version[0]}.{version[1]}":
+        return None, ""
+    return (Path(lines[1]), "") if done.returncode == 0 else (None, "lacks venv, ensurepip or ssl")
+
+
+# --- setup
+
+
+def set_up(blenders: str = "all", thorough: bool = False) -> tuple[Path, dict[Blender, Path]]:
+    """Make or repair the environments and the base model. Returns the backend's Python and one Python per Blender.
+
+    ``blenders``: "all" that can be had, or "one" (the newest) for the demo. Raises EnvironmentProblem.
+    """
+    with environment.set_up_lock(say):
+        backend = environment.create(
+            "backend",
+            paths.REQUIREMENTS,
+            lambda: find_python(BACKEND_PYTHONS),
+            say,
+            needed=BACKEND_BYTES,
+            cuda_needed=BACKEND_CUDA_BYTES if sys.platform == "linux" else 0,
+            check=CHECK_BACKEND,
+        )
+        environment.convert_base(backend, say, thorough)
+        made: dict[Blender, Path] = {}
+        problems = []
+        for blender in reversed(BLENDERS):
+            try:
+                made[blender] = environment.create(
+                    blender.name,
+                    blender.requirements,
+                    lambda versions=(blender.python,): find_python(versions),
+                    say,
+                    needed=BLENDER_BYTES,
+                    check=CHECK_BLENDER,
+                )
+            except NotOffered as problem:  # one Blender is enough; no network or a full disk ends the set-up
+                problems.append(problem)
+                say(f"{blender.name}: left out. {problem.message} {problem.hint}")
+            if made and blenders == "one":
+                break
+        if not made:
+            raise EnvironmentProblem("No Blender could be set up. " + problems[0].message, problems[0].hint)
+    return backend, dict(sorted(made.items()))
+
+
+def command_setup(_arguments: argparse.Namespace) -> int:
+    started = time.monotonic()
+    backend, blenders = set_up(thorough=True)
+    say(f"backend      {backend}")
+    for blender, python in blenders.items():
+        say(f"Blender {blender.version}  {python}")
+    say(f"base model   {paths.base_model_folder()}")
+    say(f"Set-up is complete ({time.monotonic() - started:.0f} s).")
+    return 0
+
+
+def command_env(_arguments: argparse.Namespace) -> int:
+    """Print where the environments are, and nothing else on stdout; makes nothing."""
+    backend = environment.backend_python()
+    blenders = [environment.ready_python(blender.folder) for blender in BLENDERS]
+    known = {
+        "backend_python": str(backend) if backend else None,
+        "blender_python": [str(python) for python in blenders if python],
+    }
+    if not backend or not known["blender_python"]:
+        print("Something is not set up yet: python3 build.py setup", file=sys.stderr)
+    print(json.dumps(known))
+    return 0
+
+
+# --- demo
+
+
+def command_demo(arguments: argparse.Namespace) -> int:
+    if arguments.rig and not arguments.rig.is_file():
+        raise EnvironmentProblem(f"There is no rig file {arguments.rig}.")
+    backend, blenders = set_up("one")
+    command = [list(blenders.values())[-1], ROOT / "blender_addon" / "demo.py", "--prompt", arguments.prompt]
+    for option in ("model", "seconds", "seed", "rig", "out"):
+        value = getattr(arguments, option)
+        if value is not None:
+            command += [f"--{option}", value.resolve() if isinstance(value, Path) else value]
+    with tempfile.TemporaryDirectory(prefix="momug-demo-", ignore_cleanup_errors=True) as user:
+        return _run(command, _blender_variables(backend, user), cwd=ROOT)
+
+
+def _blender_variables(backend: Path, user_folder: str) -> dict[str, str]:
+    """Where the backend is, and a Blender user folder of its own: the artist's preferences stay untouched."""
+    return {"MOMUG_BACKEND_PYTHON": str(backend), "BLENDER_USER_RESOURCES": user_folder}
+
+
+def _run(command: list, variables: dict[str, str], cwd: Path, timeout: float | None = None) -> int:
+    """Run a child whose output goes straight to the terminal; end it and all its children when time is up (124)."""
+    child = subprocess.Popen(
+        [str(part) for part in command],
+        cwd=cwd,
+        env={**environment.child_environment(), **variables},
+        stdin=subprocess.DEVNULL,
+        start_new_session=os.name != "nt",
+    )
+    try:
+        return child.wait(timeout)
+    except subprocess.TimeoutExpired:
+        say(f"No end after {timeout:.0f} s: stopping {Path(str(command[0])).name} (process {child.pid})")
+        _end(child)
+        return 124
+    except KeyboardInterrupt:
+        _end(child)
+        raise
+
+
+def _end(child: subprocess.Popen) -> None:
+    if os.name == "nt":
+        subprocess.run(["taskkill", "/T", "/F", "/PID", str(child.pid)], capture_output=True)
+    else:
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+# --- test
+
+SUITES = {"backend": ("unit", "protocol", "backend"), "blender": ("unit", "protocol", "blender")}
+
+
+class Counts(NamedTuple):
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def plus(self, other: "Counts") -> "Counts":
+        return Counts(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
+
+    @property
+    def line(self) -> str:
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+
+
+def command_test(arguments: argparse.Namespace) -> int:
+    backend, blenders = set_up()
+    runs = [("backend", "backend", backend)]
+    runs += [(f"Blender {blender.version}", "blender", python) for blender, python in blenders.items()]
+    tools = _test_tools(backend)
+    total = Counts()
+    for title, suite, python in runs:
+        folders = [f"tests/{name}" for name in SUITES[suite] if not arguments.only or name == arguments.only]
+        folders = [folder for folder in folders if (ROOT / folder).is_dir()]
+        if folders:
+            say(f"\n=== {title}: {' '.join(folders)}")
+            counts = run_tests(title, python, tools, backend, folders, arguments.pytest)
+            say(f"=== {title}: {counts.line}")
+            total = total.plus(counts)
+    if not (total.passed or total.failed):
+        say("\nNo test ran.")
+        total = total.plus(Counts(failed=1))
+    say(f"\n{total.line}")
+    return 1 if total.failed else 0
+
+
+def run_tests(title: str, python: Path, tools: Path, backend: Path, folders: list[str], extra: list[str]) -> Counts:
+    """Run pytest with ``python`` over ``folders``; a crash, a hang or an empty run counts as one failure."""
+    with tempfile.TemporaryDirectory(prefix="momug-test-", ignore_cleanup_errors=True) as scratch:
+        report = Path(scratch) / "report.xml"
+        pytest = ["-q", "-ra", f"--junitxml={report}", "-o", f"cache_dir={scratch}/cache", "-o", "junit_family=xunit2"]
+        command = [python, ROOT / "tests" / "run.py", tools, *pytest, *extra, *folders]
+        variables = _blender_variables(backend, str(Path(scratch) / "blender"))
+        code = _run(command, variables, ROOT, RUN_TIMEOUT)
+        return read_report(title, report, code, narrowed=bool(extra))
+
+
+def read_report(title: str, report: Path, code: int, narrowed: bool = False) -> Counts:
+    """Counts out of a JUnit file. pytest ends with 0 or 1, and with 5 when nothing was collected, which is a failure
+    unless the user ``narrowed`` the selection; anything else is a run that broke, whatever it had counted."""
+    counts = Counts()
+    if report.is_file():
+        try:
+            for suite in ElementTree.parse(report).getroot().iter("testsuite"):
+                tests, failures, errors, skipped = (
+                    int(suite.get(name, "0")) for name in ("tests", "failures", "errors", "skipped")
+                )
+                bad = min(failures + errors, tests)
+                counts = counts.plus(Counts(tests - bad - skipped, bad, skipped))
+        except ElementTree.ParseError:
+            say(f"{title}: the test report is cut off")
+    if code == 5 and narrowed:
+        return counts
+    if code == 5:
+        say(f"{title}: no tests were collected")
+    elif code not in (0, 1):
+        say(f"{title}: the test run broke (exit code {code})")
+    if (code != 0 and not counts.failed) or code not in (0, 1) or not report.is_file():
+        counts = counts.plus(Counts(failed=1))
+    return counts
+
+
+def _test_tools(python: Path) -> Path:
+    """Folder with pytest, laid over each environment for a test run: users' environments do not carry it."""
+    requirements = REQUIREMENTS / "tools.txt"
+    folder = paths.environment_folder("testtools", requirements.read_text(encoding="utf-8"))
+    done = folder / "complete"
+    with environment.set_up_lock(say):
+        if not done.is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            say("test tools: installing pytest")
+            install = ["-m", "pip", "install", "--quiet", "--no-input", "--only-binary", ":all:", "--target", folder]
+            if _run([python, *install, "-r", requirements], {}, ROOT, RUN_TIMEOUT) != 0:
+                raise EnvironmentProblem("The test tools could not be installed.", "pip's own words are above.")
+            done.write_text("", encoding="utf-8")
+    return folder
+
+
+# --- package
+
+PACKED = (  # folder in the checkout, folder in the zip, endings; the add-on's folder is the zip's root
+    ("blender_addon", "", (".py", ".toml", ".json", ".md", ".svg", ".png", ".txt")),
+    ("backend", "backend", (".py", ".toml", ".json", ".md", ".txt")),
+    ("checkpoints", "checkpoints", (".json", ".safetensors", ".md", ".toml")),
+)
+NOT_PACKED = {"blender_addon/demo.py"}
+
+
+def command_package(_arguments: argparse.Namespace) -> int:
+    manifest = (ROOT / "blender_addon" / "blender_manifest.toml").read_text(encoding="utf-8")
+    version = re.search(r'^version\s*=\s*"([^"]+)"', manifest, re.MULTILINE)
+    if not version:
+        raise EnvironmentProblem("blender_manifest.toml has no version.")
+    archive = ROOT / "dist" / f"momug-{version[1]}.zip"
+    pack(ROOT, archive)
+    say(f"{archive.relative_to(ROOT)}: {archive.stat().st_size / 1e6:.1f} MB")
+    blenders = {blender: environment.ready_python(blender.folder) for blender in BLENDERS}
+    if not any(blenders.values()):
+        blenders = dict(set_up("one")[1])
+    for blender, python in blenders.items():
+        if python:
+            validator = _validator(blender.folder)
+            if _run([python, validator, "validate", archive], {}, ROOT, 300) != 0:
+                raise EnvironmentProblem(f"Blender {blender.version} refuses the package; its own words are above.")
+            say(f"Blender {blender.version} accepts the package.")
+    return 0
+
+
+def pack(root: Path, archive: Path) -> None:
+    """Write the extension: the same files give the same bytes, on any machine and at any time."""
+    files = {}
+    for source, target, endings in PACKED:
+        for file in (root / source).rglob("*"):
+            inside = file.relative_to(root)
+            if file.is_file() and file.suffix in endings and inside.as_posix() not in NOT_PACKED:
+                if any(part.startswith((".", "__pycache__")) for part in inside.parts):
+                    continue
+                files[(Path(target) / file.relative_to(root / source)).as_posix()] = file
+    files["LICENSE"] = root / "LICENSE"
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    part = archive.with_suffix(".part")
+    with zipfile.ZipFile(part, "w") as target:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(name, date_time=(2020, 1, 1, 0, 0, 0))
+            entry.external_attr = 0o644 << 16
+            entry.create_system = 3
+            packed = zipfile.ZIP_STORED if name.endswith(".safetensors") else zipfile.ZIP_DEFLATED
+            target.writestr(entry, files[name].read_bytes(), packed)
+    os.replace(part, archive)
+
+
+def _validator(folder: Path) -> Path:
+    """Blender's own tool that checks extensions, inside the bpy package."""
+    tool = "bpy/*/scripts/addons_core/bl_pkg/cli/blender_ext.py"
+    for pattern in (f"lib/python*/site-packages/{tool}", f"Lib/site-packages/{tool}"):
+        for file in folder.glob(pattern):
+            return file
+    raise EnvironmentProblem("This Blender module carries no extension validator.")
+
+
+# --- the command line
+
+
+def positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError("must be a positive number of seconds")
+    return value
+
+
+def parser() -> argparse.ArgumentParser:
+    door = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = door.add_subparsers(required=True, metavar="setup | demo | test | env | package")
+    setup = commands.add_parser("setup", help="make or repair the environments and the base model")
+    setup.set_defaults(run=command_setup)
+    demo = commands.add_parser("demo", help="generate, retarget and render one prompt in headless Blender")
+    demo.add_argument("prompt", help="what should happen, in English")
+    demo.add_argument("--model", choices=("momug", "llamo", "motiongpt"), help="which model answers (default: momug)")
+    demo.add_argument("--seconds", type=positive, help="length of the clip (default: the model decides)")
+    demo.add_argument("--seed", type=int, help="repeat a result (default: a new one each time)")
+    demo.add_argument("--rig", type=Path, help="a .blend, .fbx, .glb or .bvh with an armature (default: our mannequin)")
+    demo.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (default: ./out)")
+    demo.set_defaults(run=command_demo)
+    test = commands.add_parser("test", help="run every test; arguments after -- go to pytest")
+    test.add_argument("--only", choices=("unit", "protocol", "backend", "blender"), help="one folder of tests")
+    test.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
+    test.set_defaults(run=command_test)
+    commands.add_parser("env", help="print the environments' interpreters as JSON").set_defaults(run=command_env)
+    commands.add_parser("package", help="build and validate the extension's zip").set_defaults(run=command_package)
+    return door
+
+
+def main(words: list[str] | None = None) -> int:
+    arguments = parser().parse_args(words)
+    try:
+        return arguments.run(arguments)
+    except EnvironmentProblem as problem:
+        print(f"{problem.message}\n{problem.hint}".strip(), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped. Run the same command again to go on.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
