@@ -1,0 +1,17 @@
+"""Buttons. An operator only gathers, calls and reports; the work is in ``api`` and ``runtime``."""
+
+import bpy
+
+from . import backend, caption, generate, mannequin
+
+CLASSES = (*generate.CLASSES, *caption.CLASSES, *mannequin.CLASSES, *backend.CLASSES)
+
+
+def register():
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+
+
+def unregister():
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

@@ -1,0 +1,120 @@
+"""From the prompt to keys, and stopping that."""
+
+import random
+
+import bpy
+
+from .. import properties, runtime
+
+LARGEST_SEED = 2**31 - 1
+
+
+class MOMUG_OT_generate(bpy.types.Operator):
+    """Make the motion of the prompt and put it on the armature, as a new action from the current frame on. \
+The end of the timeline moves only when the motion is longer. Blender stays usable meanwhile"""
+
+    bl_idname = "momug.generate"
+    bl_label = "Generate"
+
+    @classmethod
+    def poll(cls, context):
+        problem = runtime.why_not(properties.chosen_armature(context))
+        if not problem and not properties.get(context.scene).prompt.strip():
+            problem = "Type a prompt first"
+        if problem:
+            cls.poll_message_set(problem.rstrip("."))
+        return not problem
+
+    def execute(self, context):
+        settings = properties.get(context.scene)
+        if not settings.lock_seed:
+            settings.seed = random.randint(0, LARGEST_SEED)
+        own_steps = settings.preset == properties.OWN_STEPS
+        own_preset = settings.preset not in ("", properties.MODEL_PRESET, properties.OWN_STEPS)
+        try:
+            runtime.start_animate(
+                properties.chosen_armature(context),
+                settings.prompt,
+                seconds=None if settings.auto_seconds else settings.seconds,
+                seed=settings.seed,
+                model=properties.chosen_model(settings),
+                preset=settings.preset if own_preset else None,
+                steps=settings.steps if own_steps else None,
+                guidance_scale=settings.guidance_scale if settings.use_guidance else None,
+                variations=settings.variations,
+                scene=context.scene,
+                extend_timeline=True,
+                undo_step=True,
+            )
+        except runtime.Error as error:
+            runtime.show_error(error)
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class MOMUG_OT_cancel(bpy.types.Operator):
+    """Stop the model. The scene stays as it is"""
+
+    bl_idname = "momug.cancel"
+    bl_label = "Cancel"
+
+    @classmethod
+    def poll(cls, _context):
+        if runtime.active() is None:
+            cls.poll_message_set("Nothing is running")
+            return False
+        return True
+
+    def execute(self, _context):
+        runtime.cancel()
+        return {"FINISHED"}
+
+
+class MOMUG_OT_use_settings_of_action(bpy.types.Operator):
+    """Copy prompt, length, seed and options of the armature's action into the panel, to make it again or change it"""
+
+    bl_idname = "momug.use_settings_of_action"
+    bl_label = "Settings of This Action"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context):
+        if not runtime.has_recipe(runtime.current_action(properties.chosen_armature(context))):
+            cls.poll_message_set("The armature's action was not made by MoMug")
+            return False
+        return True
+
+    def execute(self, context):
+        action = runtime.current_action(properties.chosen_armature(context))
+        try:
+            recipe = runtime.recipe(action)
+        except runtime.Error as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        settings = properties.get(context.scene)
+        settings.prompt = recipe.get("prompt") or ""
+        settings.auto_seconds = recipe.get("requested_seconds") is None
+        if recipe.get("seconds"):
+            settings.seconds = recipe["seconds"]
+        if recipe.get("seed") is not None:
+            settings.seed = recipe["seed"]
+            settings.lock_seed = True
+        wanted = [("model", recipe.get("model"))]
+        if recipe.get("steps"):
+            settings.steps = recipe["steps"]
+            wanted.append(("preset", properties.OWN_STEPS))
+        else:
+            wanted.append(("preset", recipe.get("preset") or properties.MODEL_PRESET))
+        for name, value in wanted:
+            try:
+                setattr(settings, name, value)
+            except TypeError:
+                self.report({"WARNING"}, f"The {name} '{value}' does not exist here")
+        settings.use_guidance = recipe.get("guidance_scale") is not None
+        if settings.use_guidance:
+            settings.guidance_scale = recipe["guidance_scale"]
+        return {"FINISHED"}
+
+
+CLASSES = (MOMUG_OT_generate, MOMUG_OT_cancel, MOMUG_OT_use_settings_of_action)

@@ -1,0 +1,17 @@
+"""The "MoMug" tab of the 3D view's sidebar, one file a section."""
+
+import bpy
+
+from . import caption, character, motion
+
+CLASSES = (*character.CLASSES, *motion.CLASSES, *caption.CLASSES)
+
+
+def register():
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+
+
+def unregister():
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

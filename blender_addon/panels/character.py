@@ -1,0 +1,32 @@
+"""Which armature, and does the add-on know its joints."""
+
+import bpy
+
+from .. import properties, runtime
+from .base import Sidebar, paragraph
+
+
+class MOMUG_PT_character(Sidebar, bpy.types.Panel):
+    bl_label = "Character"
+    bl_order = 0
+
+    def draw(self, context):
+        layout = self.layout
+        settings = properties.get(context.scene)
+        armature = properties.chosen_armature(context)
+        column = layout.column(align=True)
+        column.prop(settings, "armature", text="", icon="ARMATURE_DATA")
+        column.operator("momug.add_mannequin", icon="ADD")
+        if armature is None:
+            paragraph(layout, context, "Select an armature, or add the mannequin.", "INFO")
+            return
+        if settings.armature is None:
+            layout.label(text=f"Active: {armature.name}", icon="RESTRICT_SELECT_OFF")
+        health = runtime.map_health(armature)
+        if not health.problem and not health.missing:
+            layout.label(text=health.summary, icon="CHECKMARK")
+            return
+        paragraph(layout, context, health.problem or health.summary, "ERROR" if health.problem else "INFO")
+
+
+CLASSES = (MOMUG_PT_character,)

@@ -1,0 +1,89 @@
+"""From a prompt to keys: settings, Generate, progress, what went wrong."""
+
+import bpy
+
+from .. import properties, runtime
+from .base import Sidebar, paragraph
+
+
+class MOMUG_PT_motion(Sidebar, bpy.types.Panel):
+    bl_label = "Motion"
+    bl_order = 1
+
+    def draw(self, context):
+        layout = self.layout
+        settings = properties.get(context.scene)
+        layout.prop(settings, "prompt", text="", icon="TEXT")
+
+        column = layout.column(align=True)
+        row = column.row(align=True)
+        row.enabled = not settings.auto_seconds
+        row.prop(settings, "seconds")
+        column.prop(settings, "auto_seconds", toggle=True, icon="TIME")
+        row = layout.row(align=True)
+        row.prop(settings, "seed")
+        locked = settings.lock_seed
+        row.prop(settings, "lock_seed", text="", icon="LOCKED" if locked else "UNLOCKED")
+
+        task = runtime.active()
+        if task is not None:
+            self.draw_progress(layout, task)
+        else:
+            row = layout.row()
+            row.scale_y = 1.4
+            row.operator("momug.generate", icon="PLAY")
+        draw_status(layout, context)
+
+    @staticmethod
+    def draw_progress(layout, task):
+        column = layout.column(align=True)
+        if hasattr(column, "progress"):  # 4.1+
+            column.progress(factor=task.fraction, text=task.phase_text)
+        else:
+            column.label(text=f"{task.phase_text}  {task.fraction:.0%}", icon="TIME")
+        row = column.row()
+        row.scale_y = 1.4
+        row.operator("momug.cancel", icon="CANCEL")
+
+
+def draw_status(layout, context):
+    """The last thing that happened, in a sentence, and for a failure what to do about it."""
+    status = runtime.status()
+    if not status.message:
+        return
+    if not status.failed:
+        paragraph(layout, context, status.message, "CHECKMARK")
+        return
+    box = layout.box()
+    paragraph(box, context, status.message, "ERROR", alert=True)
+    if status.hint:
+        paragraph(box, context, status.hint, "BLANK1")
+    box.operator("momug.open_log", icon="TEXT")
+
+
+class MOMUG_PT_motion_options(Sidebar, bpy.types.Panel):
+    bl_label = "Options"
+    bl_parent_id = "MOMUG_PT_motion"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context):
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        settings = properties.get(context.scene)
+        layout.prop(settings, "model")
+        column = layout.column()
+        column.prop(settings, "preset")
+        if settings.preset == properties.OWN_STEPS:
+            column.prop(settings, "steps")
+        row = column.row(heading="Guidance")
+        row.prop(settings, "use_guidance", text="")
+        sub = row.row()
+        sub.active = settings.use_guidance
+        sub.prop(settings, "guidance_scale", text="")
+        column.prop(settings, "variations")
+        layout.operator("momug.use_settings_of_action", icon="FILE_REFRESH")
+        layout.operator("momug.unload_backend", icon="CANCEL")
+
+
+CLASSES = (MOMUG_PT_motion, MOMUG_PT_motion_options)

@@ -1,0 +1,152 @@
+"""The artist's settings, saved with the scene. What runs right now lives in ``runtime`` and is never saved."""
+
+import zlib
+
+import bpy
+
+from . import runtime
+
+DEFAULT_MODEL = "momug"
+OWN_STEPS = "CUSTOM"
+MODEL_PRESET = "MODEL"
+
+# Blender keeps no reference to the strings of a dynamic enum: they must live here
+_items: "dict[str, list]" = {}
+
+
+def _number(name: str) -> int:
+    """A number for an enum item that stays the same when other items come and go."""
+    return zlib.crc32(name.encode("utf-8")) & 0x7FFFFFFF
+
+
+def _model_items(_self, _context):
+    models = runtime.models() or [{"name": DEFAULT_MODEL, "label": "MoMug", "available": True}]
+    items = []
+    for model in models:
+        name = model["name"]
+        available = model.get("available", True)
+        description = "Generates with this model" if available else model.get("reason") or "Not installed"
+        items.append(
+            (
+                name,
+                model.get("label") or name,
+                description,
+                "NONE" if available else "ERROR",
+                0 if name == DEFAULT_MODEL else _number(name),
+            )
+        )
+    _items["model"] = items
+    return items
+
+
+def _preset_items(self, _context):
+    items = [(MODEL_PRESET, "Model's Choice", "As many steps as the model was tuned for", "NONE", 0)]
+    for preset in runtime.model_info(chosen_model(self)).get("presets", []):
+        name = preset["name"]
+        steps = preset.get("steps")
+        description = f"{steps} steps" if steps else "A preset of the model"
+        items.append((name, name.replace("_", " ").title(), description, "NONE", _number(name)))
+    items.append((OWN_STEPS, "Own Steps", "Set the number of steps yourself", "NONE", 1))
+    _items["preset"] = items
+    return items
+
+
+def _is_armature(_self, candidate) -> bool:
+    return candidate.type == "ARMATURE"
+
+
+class MomugSettings(bpy.types.PropertyGroup):
+    """What to make, for whom."""
+
+    armature: bpy.props.PointerProperty(
+        name="Armature",
+        description="The character that gets the motion. Empty: the active armature",
+        type=bpy.types.Object,
+        poll=_is_armature,
+    )
+    prompt: bpy.props.StringProperty(
+        name="Prompt",
+        description="What the character does, in plain English: 'a person walks forward and waves'",
+    )
+    auto_seconds: bpy.props.BoolProperty(
+        name="Let the Model Decide",
+        description="The model chooses how long the motion is",
+        default=False,
+    )
+    seconds: bpy.props.FloatProperty(
+        name="Seconds",
+        description="Length of the motion. The frame rate of the scene stays as it is",
+        default=4.0,
+        min=0.1,
+        soft_min=1.0,
+        soft_max=10.0,
+        max=600.0,
+        step=50,
+        precision=1,
+    )
+    seed: bpy.props.IntProperty(
+        name="Seed",
+        description="The same seed, prompt and settings make the same motion again",
+        default=0,
+        min=0,
+    )
+    lock_seed: bpy.props.BoolProperty(
+        name="Lock Seed",
+        description="Keep this seed. Unlocked, every motion gets a new one, which is shown here",
+        default=False,
+    )
+    model: bpy.props.EnumProperty(name="Model", description="Which model makes the motion", items=_model_items)
+    preset: bpy.props.EnumProperty(name="Quality", description="More steps take longer", items=_preset_items)
+    steps: bpy.props.IntProperty(
+        name="Steps", description="How many times the model refines the motion", default=10, min=1, soft_max=50, max=1000
+    )
+    use_guidance: bpy.props.BoolProperty(
+        name="Own Guidance", description="Set the guidance yourself instead of the model's own value", default=False
+    )
+    guidance_scale: bpy.props.FloatProperty(
+        name="Guidance",
+        description="How closely the motion follows the prompt. Higher is more literal and less varied",
+        default=2.5,
+        min=0.0,
+        soft_max=6.0,
+        max=20.0,
+    )
+    variations: bpy.props.IntProperty(
+        name="Variations",
+        description="How many motions to make, each with its own seed and its own action. The first one is shown",
+        default=1,
+        min=1,
+        max=8,
+    )
+
+
+def get(scene) -> MomugSettings:
+    """The settings of a scene."""
+    return scene.momug
+
+
+def chosen_model(settings) -> str:
+    """The model's name; the default when the saved one does not exist here."""
+    return settings.model or DEFAULT_MODEL
+
+
+def chosen_armature(context):
+    """The armature to work on, or None: the picked one, else the active one (or the one that moves the active mesh)."""
+    picked = get(context.scene).armature
+    if picked is not None and picked.users_scene:
+        return picked
+    active = context.view_layer.objects.active if context.view_layer else None
+    if active is None:
+        return None
+    return active if active.type == "ARMATURE" else active.find_armature()
+
+
+def register():
+    bpy.utils.register_class(MomugSettings)
+    bpy.types.Scene.momug = bpy.props.PointerProperty(type=MomugSettings)
+
+
+def unregister():
+    del bpy.types.Scene.momug
+    bpy.utils.unregister_class(MomugSettings)
+    _items.clear()
