@@ -244,7 +244,7 @@ def convert_base(python: Path, progress: Progress, thorough: bool = False) -> Pa
         return folder
     if base_is_ready(thorough):
         return folder
-    if _converted_before(folder):  # complete, but stopped before the record was written
+    if not _record(folder) and _converted_before(folder):  # stopped between the conversion and our record
         _record_files(folder)
         return folder
     check_disk(BASE_BYTES, "the base language model")
