@@ -21,6 +21,7 @@ class BackendError(Exception):
         "unknown_model",
         "cancelled",
         "out_of_memory",
+        "busy",
         "internal",
     )
 

@@ -1,0 +1,214 @@
+"""``python -m backend``: serve the add-on, or generate, caption, train and evaluate from a terminal."""
+
+import argparse
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from backend.errors import BackendError
+
+MODELS = ("momug", "llamo", "motiongpt")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code. A BackendError becomes one sentence on stderr and the code 1."""
+    options = _parser().parse_args(arguments)
+    if options.run is not serve:
+        logging.basicConfig(
+            stream=sys.stderr, level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s"
+        )
+    try:
+        return options.run(options) or 0
+    except BackendError as error:
+        if options.verbose:
+            logging.exception("details")
+        print(error.message, file=sys.stderr)
+        if error.hint:
+            print(error.hint, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+
+
+def serve(options: argparse.Namespace) -> int:
+    from backend import server
+
+    return server.main(
+        device=options.device,
+        precision=options.precision,
+        preload=options.preload,
+        idle_unload=options.idle_unload,
+    )
+
+
+def generate(options: argparse.Namespace) -> None:
+    from backend import models, paths, requests
+    from backend.motion import formats
+
+    fields = {name: getattr(options, name) for name in ("prompt", "seconds", "seed", "steps", "preset", "variations")}
+    fields["guidance_scale"] = options.guidance
+    if options.out.suffix.lower() not in formats.WRITERS:  # told before the work, not after
+        raise BackendError("bad_file", f"{options.out.name}: the file has to be {', '.join(formats.WRITERS)}.")
+    capabilities = requests.available_model(options.model, models.describe(paths.checkpoints_folder()))
+    request = requests.generate_request(fields, capabilities)
+    started = time.monotonic()
+    model = models.load(options.model, options.device, options.precision)
+    timings = {"load": time.monotonic() - started}
+    result = model.generate(request, _show_progress, lambda: False)
+    timings.update(result.timings)
+    started = time.monotonic()
+    for index, (motion, seed) in enumerate(zip(result.motions, result.seeds, strict=True)):
+        path = options.out
+        if len(result.motions) > 1:
+            path = path.with_name(f"{path.stem}-{index + 1}{path.suffix}")
+        formats.write(path, motion)
+        print(f"{path}: {motion.frames} frames, {motion.seconds:.2f} s, seed {seed}")
+    timings["write"] = time.monotonic() - started
+    for warning in result.warnings:
+        print(f"note: {warning}")
+    print("seconds: " + ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in timings.items()))
+
+
+def caption(options: argparse.Namespace) -> None:
+    from backend import models, paths, requests
+    from backend.motion import formats
+
+    requests.available_model(options.model, models.describe(paths.checkpoints_folder()))
+    motion = formats.read(options.file)
+    arrays = {"rotations": motion.rotations, "translation": motion.translation, "rest_offsets": motion.rest_offsets}
+    motion = requests.caption_motion({"fps": motion.fps}, arrays)
+    model = models.load(options.model, options.device, options.precision)
+    print(model.caption(motion, _show_progress, lambda: False))
+
+
+def dataset_build(options: argparse.Namespace) -> None:
+    from backend.data.build import build
+
+    _print_record(build(options.source, options.out, options.recipe))
+
+
+def dataset_inspect(options: argparse.Namespace) -> None:
+    from backend.data.build import inspect
+
+    _print_record(inspect(options.data))
+
+
+def train(options: argparse.Namespace) -> None:
+    logging.getLogger().setLevel(logging.INFO)  # the losses are what one wants to see
+    from backend import training
+
+    _print_record(
+        training.train(
+            options.recipe, options.data, options.out, options.resume, options.max_minutes, options.device
+        )
+    )
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    from backend import evaluation
+
+    record = evaluation.evaluate(options.model, options.data, options.split, device=options.device)
+    if options.json:
+        text = json.dumps(record, indent=1, allow_nan=False)
+        try:
+            options.json.parent.mkdir(parents=True, exist_ok=True)
+            options.json.write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise BackendError("bad_file", f"{options.json} could not be written: {error.strerror}.") from error
+    _print_record(record)
+
+
+def base_convert(options: argparse.Namespace) -> None:
+    from backend import paths
+    from backend.language import base
+
+    print(base.convert(options.gguf, options.out or paths.base_model_folder()))
+
+
+def _print_record(record: Any) -> None:
+    if record is not None:
+        print(record if isinstance(record, str) else json.dumps(record, indent=1, default=str))
+
+
+def _show_progress(phase: str, step: int, total: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{phase} {step}/{total}   ", end="\n" if step >= total else "", file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--verbose", action="store_true", help="show what happens, and the details of an error")
+    device = argparse.ArgumentParser(add_help=False)
+    device.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    model = argparse.ArgumentParser(add_help=False, parents=[device])
+    model.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
+    model.add_argument("--model", default="momug", help=f"one of {', '.join(MODELS)} (default: momug)")
+
+    parser = argparse.ArgumentParser(prog="python -m backend", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(where, name: str, run, about: str, *parents) -> argparse.ArgumentParser:
+        made = where.add_parser(name, help=about, description=about, parents=[common, *parents])
+        made.set_defaults(run=run)
+        return made
+
+    one = command(commands, "serve", serve, "speak the add-on's protocol on stdin and stdout", device)
+    one.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
+    one.add_argument("--preload", metavar="MODEL", help="load this model before the first request")
+    one.add_argument("--idle-unload", type=_positive, metavar="SECONDS", help="free the model after this long without work")
+
+    one = command(commands, "generate", generate, "turn a sentence into a motion file", model)
+    one.add_argument("--prompt", required=True)
+    one.add_argument("--out", type=Path, required=True, help=".npz, .bvh or .npy")
+    one.add_argument("--seconds", type=float)
+    one.add_argument("--seed", type=int)
+    one.add_argument("--steps", type=int)
+    one.add_argument("--guidance", type=float)
+    one.add_argument("--variations", type=int, default=1, help="more than one: OUT-1, OUT-2, ...")
+    one.add_argument("--preset")
+
+    one = command(commands, "caption", caption, "describe a motion file in words", model)
+    one.add_argument("file", type=Path, metavar="FILE", help=".npz, .bvh or .amc")
+
+    dataset = commands.add_parser("dataset", help="build or inspect training data").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    one = command(dataset, "build", dataset_build, "turn capture into a training set")
+    one.add_argument("--source", type=Path, nargs="+", required=True, metavar="DIR")
+    one.add_argument("--out", type=Path, required=True, metavar="DIR")
+    one.add_argument("--recipe", choices=("shippable", "noncommercial"), default="shippable")
+    one = command(dataset, "inspect", dataset_inspect, "say what a training set holds")
+    one.add_argument("data", type=Path, metavar="DIR")
+
+    one = command(commands, "train", train, "train a recipe", device)
+    one.add_argument("--recipe", required=True, metavar="NAME|FILE")
+    one.add_argument("--data", type=Path, required=True, metavar="DIR")
+    one.add_argument("--out", type=Path, required=True, metavar="DIR")
+    one.add_argument("--resume", action="store_true", help="go on where OUT was left")
+    one.add_argument("--max-minutes", type=_positive, metavar="N")
+
+    one = command(commands, "evaluate", evaluate, "measure a model on a data set", model)
+    one.add_argument("--data", type=Path, required=True, metavar="DIR")
+    one.add_argument("--split", default="test")
+    one.add_argument("--json", type=Path, metavar="OUT")
+
+    base = commands.add_parser("base", help="the base language model").add_subparsers(required=True, metavar="COMMAND")
+    one = command(base, "convert", base_convert, "convert a GGUF file once to safetensors")
+    one.add_argument("gguf", type=Path, metavar="GGUF")
+    one.add_argument("--out", type=Path, metavar="DIR", help="default: the user's cache")
+    return parser
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError("must be a number above zero")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())
