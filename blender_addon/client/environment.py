@@ -153,6 +153,10 @@ def set_up_lock(progress: Progress) -> Iterator[None]:
                 progress("Another set-up is running; waiting for it to end")
                 told = True
             time.sleep(0.5)
+        base = paths.base_model_folder()
+        # ours alone now: whatever lies here belonged to a set-up that was killed
+        for left_over in (*folder.glob("download-*"), *folder.glob(f"base/{base.name}-*")):
+            shutil.rmtree(left_over, ignore_errors=True)
         yield
 
 

@@ -167,6 +167,18 @@ def test_second_set_up_waits_for_the_first(cache):
     assert child.returncode == 0
 
 
+def test_left_overs_of_a_killed_set_up_are_swept(cache):
+    (cache / "download-abc").mkdir(parents=True)
+    (cache / "download-abc" / "torch.whl").write_bytes(b"half of it")
+    base = environment.paths.base_model_folder()
+    half = base.with_name(base.name + "-x1")
+    half.mkdir(parents=True)
+    base.mkdir()
+    with environment.set_up_lock(lambda line: None):
+        assert base.is_dir() and not half.exists()
+        assert sorted(file.name for file in cache.iterdir()) == ["base", "setup.lock"]
+
+
 def test_preference_wins_and_a_wrong_path_is_not_replaced(cache, tmp_path, monkeypatch):
     chosen = tmp_path / "python"
     chosen.write_text("")
