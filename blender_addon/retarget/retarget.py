@@ -1,11 +1,21 @@
-"""Canonical motion onto a rig."""
+"""Canonical motion onto a rig: world-space rotation deltas against matched rest poses.
+
+A canonical joint's world rotation G (identity in the T-pose) turns the rig's bone from where it stands in the T-pose.
+The T-pose of the rig is its rest pose with every bone turned by M (``rest_pose``), so in the world
+``bone(t) = C G(t) C^-1 M bone_rest``, C taking canonical axes to the figure's. Twist comes with G. Bones that carry no
+joint keep their rest relation to their parent, and so follow.
+"""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..rig import canonical
 from ..rig.bones import BoneMap, Rig
+from . import foot_lock as feet
+from . import rotations as rot
 from .motion import CanonicalMotion
+from .rest_pose import RestPose, analyse
 
 
 @dataclass
@@ -34,5 +44,202 @@ class RigAnimation:
 def retarget(
     motion: CanonicalMotion, rig: Rig, bone_map: BoneMap, fps: float | None = None, *, foot_lock: bool = True
 ) -> RigAnimation:
-    """``motion`` on ``rig`` at ``fps`` frames per second (the motion's own when None)."""
-    raise NotImplementedError
+    """``motion`` on ``rig`` at ``fps`` frames per second (the motion's own when None).
+
+    Root travel is scaled by the ratio of leg lengths and starts from where the rig stands at rest; the lowest foot
+    keeps the height above the ground that it has in the motion. ``foot_lock`` holds feet still while the motion says
+    that they touch the ground. Raises RigError when the rig cannot be used.
+    """
+    if fps is not None:
+        motion = motion.resample(fps)
+    rest = analyse(rig, bone_map)
+    skeleton = Chain(rig, bone_map, rest)
+    world = motion.global_rotations()
+    source = motion.joints(world)
+    turns = skeleton.turns(world)
+    anchor = place(motion, source, rest)
+    positions = skeleton.positions(turns, anchor)
+    heights = clearance(source, motion.rest_offsets)
+    anchor = anchor + rest.frame[:, 1] * (rest.scale * heights - rig_clearance(positions, rest))[:, None]
+    if foot_lock:
+        positions = skeleton.positions(turns, anchor)
+        feet.lock(skeleton, turns, positions, motion.contacts, motion.fps)
+    return skeleton.animation(turns, anchor, motion.fps)
+
+
+def place(motion: CanonicalMotion, source: np.ndarray, rest: RestPose) -> np.ndarray:
+    """World path (T,3) of the rig's pelvis anchor before the feet have a say.
+
+    Canonical heights are counted from the floor under the canonical T-pose (the balls of its feet at y = 0).
+    """
+    return rest.origin + rest.scale * motion.translation.astype(np.float64) @ rest.frame.T
+
+
+def clearance(source: np.ndarray, rest_offsets: np.ndarray) -> np.ndarray:
+    """Height (T,) of the lowest foot above its standing height, metres, from canonical positions (T,22,3)."""
+    offsets = np.asarray(rest_offsets, dtype=np.float64)
+    lifts = []
+    for side in canonical.SIDES:
+        ankle, ball = canonical.INDEX[f"{side}_ankle"], canonical.INDEX[f"{side}_foot"]
+        lifts += [source[:, ankle, 1] + offsets[ball, 1], source[:, ball, 1]]
+    return soft_minimum(np.stack(lifts, -1), 0.01)
+
+
+def rig_clearance(positions: dict[str, np.ndarray], rest: RestPose) -> np.ndarray:
+    """The same height (T,) on the rig, world units."""
+    up = rest.frame[:, 1]
+    lifts = [positions[joint] @ up - rest.ground - height for joint, height in rest.foot_heights.items()]
+    return soft_minimum(np.stack(lifts, -1), 0.01 * rest.scale)
+
+
+def soft_minimum(values: np.ndarray, width: float) -> np.ndarray:
+    """A smooth minimum over the last axis (log-mean-exp): no kink where the lowest foot changes."""
+    low = values.min(-1, keepdims=True)
+    return low[..., 0] - width * np.log(np.exp(-(values - low) / width).mean(-1))
+
+
+class Chain:
+    """The part of a rig that matters: mapped bones and everything above them, in parent order."""
+
+    def __init__(self, rig: Rig, bone_map: BoneMap, rest: RestPose):
+        self.rig, self.map, self.rest = rig, bone_map, rest
+        self.drivers = drivers(bone_map)
+        needed: set[int] = set()
+        for name in self.drivers:
+            index = rig.index[name]
+            while index >= 0 and index not in needed:
+                needed.add(index)
+                index = rig.parents[index]
+        self.order = sorted(needed)
+        self.root = bone_map.bone("pelvis")
+        matrices = rig.rest
+        object_quaternion = rot.from_matrix(rest.object_rotation)
+        self.rest_rotation = rot.multiply(object_quaternion, rot.from_matrix(matrices[:, :3, :3]))
+        self.heads = matrices[:, :3, 3] @ rig.object_matrix[:3, :3].T + rig.object_matrix[:3, 3]
+        reference = matrices if rig.reference is None else np.asarray(rig.reference, dtype=np.float64)
+        self.reference_rotation = rot.multiply(object_quaternion, rot.from_matrix(reference[:, :3, :3]))
+        self.reference_heads = reference[:, :3, 3] @ rig.object_matrix[:3, :3].T + rig.object_matrix[:3, 3]
+        # From rest to the T-pose, world: what a canonical identity gives
+        self.match = {}
+        for name, driver in self.drivers.items():
+            index = rig.index[name]
+            to_reference = rot.multiply(self.reference_rotation[index], rot.conjugate(self.rest_rotation[index]))
+            self.match[name] = rot.multiply(driver.tpose(rest), to_reference)
+
+    def turns(self, world: np.ndarray) -> dict[str, np.ndarray]:
+        """World turns from rest (T,4) of every mapped bone, from canonical world rotations (T,22,4)."""
+        c = self.rest.frame_quaternion
+        return {
+            name: rot.multiply(
+                rot.multiply(rot.multiply(c, driver.rotation(world)), rot.conjugate(c)), self.match[name]
+            )
+            for name, driver in self.drivers.items()
+        }
+
+    def canonical_rotation(self, name: str, turn: np.ndarray) -> np.ndarray:
+        """The inverse of :meth:`turns` for one bone: canonical world rotation (T,4) of its driver."""
+        c = self.rest.frame_quaternion
+        free = rot.multiply(turn, rot.conjugate(self.match[name]))
+        return rot.multiply(rot.multiply(rot.conjugate(c), free), c)
+
+    def anchor_offset(self) -> np.ndarray:
+        """From the root bone's head to the anchor, world, in the rest orientation of the root bone (3,)."""
+        index = self.rig.index[self.root]
+        to_reference = rot.multiply(self.reference_rotation[index], rot.conjugate(self.rest_rotation[index]))
+        return rot.rotate(rot.conjugate(to_reference), self.rest.anchor - self.reference_heads[index])
+
+    def positions(self, turns: dict[str, np.ndarray], anchor: np.ndarray) -> dict[str, np.ndarray]:
+        """World positions (T,3) of the mapped joints' bone heads."""
+        rig, root = self.rig, self.rig.index[self.root]
+        frames = len(anchor)
+        still = np.broadcast_to(np.array([1.0, 0.0, 0.0, 0.0]), (frames, 4))
+        delta: dict[int, np.ndarray] = {}
+        where: dict[int, np.ndarray] = {}
+        for i in self.order:
+            parent = rig.parents[i]
+            above = delta[parent] if parent >= 0 else still
+            delta[i] = turns.get(rig.bones[i].name, above)
+            if i == root:
+                where[i] = anchor - rot.rotate(delta[i], self.anchor_offset())
+            elif parent < 0:
+                where[i] = np.broadcast_to(self.heads[i], (frames, 3))
+            else:
+                where[i] = where[parent] + rot.rotate(above, self.heads[i] - self.heads[parent])
+        found = {joint: where[rig.index[names[0]]] for joint, names in self.map.joints.items() if names}
+        self.add_virtual_balls(found, turns)
+        return found
+
+    def add_virtual_balls(self, positions: dict[str, np.ndarray], turns: dict[str, np.ndarray]) -> None:
+        """Complete ``positions`` with the balls of feet that have no bone there."""
+        for joint, ahead in self.rest.virtual_balls.items():
+            ankle = joint.replace("foot", "ankle")
+            name = self.map.bone(ankle)
+            at_rest = rot.rotate(rot.conjugate(self.match[name]), ahead)
+            positions[joint] = positions[ankle] + rot.rotate(turns[name], at_rest)
+
+    def animation(self, turns: dict[str, np.ndarray], anchor: np.ndarray, fps: float) -> RigAnimation:
+        """Basis rotations and root location from world turns (T,4) and the anchor path (T,3)."""
+        rig = self.rig
+        frames = len(anchor)
+        still = np.broadcast_to(np.array([1.0, 0.0, 0.0, 0.0]), (frames, 4))
+        delta: dict[int, np.ndarray] = {}
+        names, basis = [], []
+        for i in self.order:
+            bone, parent = rig.bones[i], rig.parents[i]
+            above = delta[parent] if parent >= 0 else still
+            if bone.name not in turns:
+                delta[i] = above
+                continue
+            delta[i] = turns[bone.name]
+            base = above if bone.inherit_rotation else still
+            own = rot.multiply(rot.conjugate(base), delta[i])
+            rest_rotation = self.rest_rotation[i]
+            names.append(bone.name)
+            basis.append(rot.multiply(rot.multiply(rot.conjugate(rest_rotation), own), rest_rotation))
+        rotations = rot.continuous(rot.normalise(np.stack(basis, 1)))
+        root = rig.index[self.root]
+        head = anchor - rot.rotate(turns[self.root], self.anchor_offset())
+        inverse = np.linalg.inv(rig.object_matrix)
+        moved = (head @ inverse[:3, :3].T + inverse[:3, 3]) - rig.bones[root].head
+        if rig.bones[root].local_location:
+            moved = moved @ rig.bones[root].matrix[:3, :3]
+        return RigAnimation(names, rotations, self.root, moved, fps)
+
+
+@dataclass(frozen=True)
+class Driver:
+    """Which canonical rotation drives a bone: ``share`` of the way from joint ``low`` to joint ``high``."""
+
+    low: str
+    high: str
+    share: float
+
+    def rotation(self, world: np.ndarray) -> np.ndarray:
+        high = world[:, canonical.INDEX[self.high]]
+        if self.share >= 1.0:
+            return high
+        return rot.slerp(world[:, canonical.INDEX[self.low]], high, np.asarray(self.share))
+
+    def tpose(self, rest: RestPose) -> np.ndarray:
+        if self.share >= 1.0:
+            return rest.tpose[self.high]
+        return rot.slerp(rest.tpose[self.low], rest.tpose[self.high], np.asarray(self.share))
+
+
+def drivers(bone_map: BoneMap) -> dict[str, Driver]:
+    """Bone name -> driver. n spine bones share the turn from pelvis to spine3 evenly, necks that of the neck."""
+    found: dict[str, Driver] = {}
+    chain = ("pelvis",) + canonical.SPINE
+    spine = bone_map.spine
+    for k, name in enumerate(spine):
+        place_on_chain = 3.0 * (k + 1) / len(spine)
+        low = min(int(place_on_chain - 1e-9), 2)
+        found[name] = Driver(chain[low], chain[low + 1], place_on_chain - low)
+    necks = bone_map.joints.get("neck", [])
+    for k, name in enumerate(necks):
+        found[name] = Driver("spine3", "neck", (k + 1) / len(necks))
+    for joint in canonical.JOINTS:
+        name = bone_map.bone(joint)
+        if name and joint not in canonical.SPINE + ("neck",):
+            found[name] = Driver(joint, joint, 1.0)
+    return found

@@ -1,7 +1,6 @@
 """Who is the left knee of this armature? Plain data and numpy, no bpy.
 
-``match`` maps the bones of an armature onto the joints of the canonical skeleton; ``rest_pose.analyse`` reads how the
-armature stands at rest.
+``match`` maps the bones of an armature onto the joints of the canonical skeleton.
 """
 
 from .bones import Bone, BoneMap, Rig, RigError

@@ -1,0 +1,135 @@
+"""Feet that stay where they touch the ground.
+
+The motion says when ankle and ball touch. While they do, the skating of the touching point is taken away by a
+correction that is added to the foot's path; in the air the correction blends from one contact to the next. The legs
+then reach the corrected feet by two-bone IK that keeps the plane of the knee, and the feet keep their rotation.
+"""
+
+import numpy as np
+
+from ..rig import canonical
+from . import rotations as rot
+
+# Seconds over which a foot is eased into and out of a contact
+_BLEND = 0.15
+# Contacts and gaps shorter than this (seconds) are noise
+_SHORTEST = 0.07
+# Up to this share of its length a leg reaches freely, and as far as the motion itself does; then softly
+_REACH = 0.96
+# No correction moves a foot further than this share of a leg
+_LIMIT = 0.25
+
+
+def lock(skeleton, turns: dict, positions: dict, contacts: np.ndarray, fps: float) -> None:
+    """Change the thigh and shin turns so that touching feet hold still.
+
+    skeleton: the ``Chain`` of the rig. turns: bone name -> (T,4) world turns from rest, changed in place.
+    positions: joint -> (T,3) world. contacts: (T,4) as in CanonicalMotion.
+    """
+    rest = skeleton.rest
+    for side, columns in (("left", (0, 1)), ("right", (2, 3))):
+        hip, knee, ankle, ball = (positions[f"{side}_{role}"] for role in ("hip", "knee", "ankle", "foot"))
+        leg = float(np.linalg.norm(knee[0] - hip[0]) + np.linalg.norm(ankle[0] - knee[0]))
+        moved = correction(
+            ankle,
+            ball,
+            contacts[:, columns] > 0.5,
+            rest.frame[:, 1],
+            [rest.ground + rest.foot_heights[f"{side}_{role}"] for role in ("ankle", "foot")],
+            _LIMIT * leg,
+            fps,
+        )
+        if np.abs(moved).max() < 1e-6 * leg:
+            continue
+        thigh, shin = (skeleton.map.bone(f"{side}_{role}") for role in ("hip", "knee"))
+        # The knee bends about the figure's left axis when the leg is straight and tells no plane of its own
+        from_tpose = rot.multiply(turns[thigh], rot.conjugate(skeleton.match[thigh]))
+        hinge = rot.rotate(from_tpose, rest.frame[:, 0])
+        upper, lower = two_bone(hip, knee, ankle, ankle + moved, hinge)
+        turns[thigh] = rot.multiply(upper, turns[thigh])
+        turns[shin] = rot.multiply(lower, turns[shin])
+
+
+def correction(
+    ankle: np.ndarray,
+    ball: np.ndarray,
+    touching: np.ndarray,
+    up: np.ndarray,
+    heights: list[float],
+    limit: float,
+    fps: float,
+) -> np.ndarray:
+    """What to add to a foot's path (T,3) so that it neither skates nor sinks.
+
+    ankle, ball: (T,3) world paths. touching: (T,2) bool, ankle and ball. up: (3,). heights: of ankle and ball above
+    the world's origin, along ``up``, when the foot stands. limit: largest correction, world units.
+    """
+    lifts = np.minimum(ankle @ up - heights[0], ball @ up - heights[1])
+    moved = np.zeros_like(ankle)
+    blend = max(1, int(round(_BLEND * fps)))
+    spans = contact_spans(touching.any(-1), max(1, int(round(_SHORTEST * fps))))
+    for i, (start, stop) in enumerate(spans):
+        on_ball = touching[start : stop - 1, 1] & touching[start + 1 : stop, 1]
+        steps = np.where(on_ball[:, None], np.diff(ball[start:stop], axis=0), np.diff(ankle[start:stop], axis=0))
+        drift = np.concatenate([np.zeros((1, 3)), np.cumsum(steps, 0)])
+        drift -= drift.mean(0)
+        drift -= np.outer(drift @ up, up)
+        held = -drift - np.outer(lifts[start:stop], up)
+        size = np.linalg.norm(held, axis=-1, keepdims=True)
+        held *= np.minimum(1.0, limit / np.maximum(size, 1e-12))
+        moved[start:stop] += held
+        before = start - (spans[i - 1][1] if i else 0)
+        after = (spans[i + 1][0] if i + 1 < len(spans) else len(ankle)) - stop
+        for room, edge, value, step in ((before, start - 1, held[0], -1), (after, stop, held[-1], 1)):
+            length = min(blend, room)
+            ease = 1.0 - np.arange(1, length + 1) / (length + 1)
+            ease = ease * ease * (3.0 - 2.0 * ease)
+            moved[edge + step * np.arange(length)] += ease[:, None] * value
+    sunk = np.maximum(0.0, -(lifts + moved @ up))
+    return moved + np.outer(np.minimum(sunk, limit), up)
+
+
+def contact_spans(touching: np.ndarray, shortest: int) -> list[tuple[int, int]]:
+    """Runs [start, stop) of True in (T,), gaps shorter than ``shortest`` closed, then short runs dropped."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], touching, [False]]).astype(int)))
+    runs: list[tuple[int, int]] = []
+    for start, stop in edges.reshape(-1, 2).tolist():
+        if runs and start - runs[-1][1] < shortest:
+            runs[-1] = (runs[-1][0], stop)
+        else:
+            runs.append((start, stop))
+    return [run for run in runs if run[1] - run[0] >= max(shortest, 2)]
+
+
+def two_bone(
+    hip: np.ndarray, knee: np.ndarray, ankle: np.ndarray, target: np.ndarray, hinge: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """World rotations (T,4) to add to thigh and shin so that the ankle comes to ``target``; all points (T,3).
+
+    The knee keeps its plane; ``hinge`` (T,3) is its axis where the leg is straight.
+    """
+    thigh, shin = knee - hip, ankle - knee
+    first, second = np.linalg.norm(thigh, axis=-1), np.linalg.norm(shin, axis=-1)
+    length = first + second
+    reach = np.linalg.norm(ankle - hip, axis=-1)
+    wanted = np.linalg.norm(target - hip, axis=-1)
+    # Soft IK: below ``free`` nothing changes, beyond it the leg nears its limit without ever snapping straight
+    free = np.maximum(reach, _REACH * length)
+    room = np.maximum(0.999 * length - free, 1e-6 * length)
+    beyond = np.maximum(wanted - free, 0.0)
+    wanted = np.where(beyond > 0, free + room * (1.0 - np.exp(-beyond / room)), wanted)
+    wanted = np.maximum(wanted, np.abs(first - second) + 0.05 * length)
+
+    def flex(distance: np.ndarray) -> np.ndarray:
+        cosine = (first**2 + second**2 - distance**2) / (2 * first * second)
+        return np.pi - np.arccos(np.clip(cosine, -1.0, 1.0))
+
+    normal = rot.cross(thigh, shin) / (first * second)[:, None]
+    bend = np.linalg.norm(normal, axis=-1, keepdims=True)
+    share = np.clip(bend / 0.1, 0.0, 1.0)
+    normal = normal / np.maximum(bend, 1e-9) * share + hinge * (1.0 - share)
+    normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9)
+    fold = rot.from_axis_angle(normal, flex(wanted) - flex(reach))
+    folded = knee + rot.rotate(fold, shin)
+    swing = rot.between(folded - hip, target - hip)
+    return swing, rot.multiply(swing, fold)
