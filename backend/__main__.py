@@ -21,7 +21,8 @@ def main(arguments: list[str] | None = None) -> int:
             stream=sys.stderr, level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s"
         )
     try:
-        return options.run(options) or 0
+        options.run(options)
+        return 0
     except BackendError as error:
         if options.verbose:
             logging.exception("details")
@@ -34,10 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def serve(options: argparse.Namespace) -> int:
+def serve(options: argparse.Namespace) -> None:
     from backend import server
 
-    return server.main(
+    server.main(
         device=options.device,
         precision=options.precision,
         preload=options.preload,

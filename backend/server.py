@@ -95,7 +95,7 @@ class Job:
 
 
 class Server:
-    """``serve`` returns the exit code, or never returns when the pipe was closed in the middle of a job."""
+    """``serve`` returns the exit code; when a job does not see in time that the pipe was closed, it ends the process."""
 
     def __init__(self, models: Models, pipes: tuple[int, int], device: str = "auto", idle_unload: float | None = None):
         self.models = models
@@ -108,6 +108,7 @@ class Server:
         self._jobs_lock = threading.Lock()
         self._queue: queue.Queue[Job | None] = queue.Queue()
         self._finished = threading.Event()
+        self._exit_code = 0
         self._described: list[dict[str, Any]] = []
         self._model: tuple[str, Any] | None = None
 
@@ -130,7 +131,7 @@ class Server:
         while (job := self._next()) is not None:
             self._run(job)
         self._finished.set()
-        return 0
+        return self._exit_code
 
     # --- the reading thread
 
@@ -161,6 +162,7 @@ class Server:
 
     def _end(self, code: int) -> NoReturn:
         """The conversation is over: cancel everything, give the running job a moment, and leave."""
+        self._exit_code = code
         self._cancel_all()
         self._queue.put(None)
         if not self._finished.wait(GRACE):
@@ -390,9 +392,15 @@ def main(
     precision: str = "auto",
     preload: str | None = None,
     idle_unload: float | None = None,
-) -> int:
-    """Serve this process's stdin and stdout until they close; ``models`` defaults to the checkpoints that are there."""
+) -> NoReturn:
+    """Serve this process's stdin and stdout until they close, then end the process.
+
+    ``models`` defaults to the checkpoints that are there; ``preload`` loads one right after hello; ``idle_unload`` frees
+    the model after so many seconds without a request.
+    """
     pipes = claim_pipes()
     start_logging()
     die_with_parent()
-    return Server(models or InstalledModels(device, precision), pipes, device, idle_unload).serve(preload)
+    code = Server(models or InstalledModels(device, precision), pipes, device, idle_unload).serve(preload)
+    sys.stderr.flush()
+    os._exit(code)  # at once: the threads and libraries of a model may take their time, or never end
