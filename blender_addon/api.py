@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 
 import bpy
 
-from . import properties, results, runtime
+from . import ask, properties, results, runtime
 from .rig import RigError
-from .runtime import Error
+from .service import Error
 
 __all__ = ["Error", "animate", "bone_map", "caption", "configure", "shutdown", "timings", "wait"]
 
@@ -37,7 +37,7 @@ def animate(
     back and the first is active. frame_start: where the motion begins; None is the current frame. progress: called
     with (phase, step, total). The scene's frame rate and range stay as they are. Raises Error.
     """
-    task = runtime.start_animate(
+    task = ask.start_animate(
         armature,
         prompt,
         seconds=seconds,
@@ -72,11 +72,11 @@ def caption(
         armature = armature or _user_of(action)
     else:
         armature = armature_or_action
-    return runtime.wait(runtime.start_caption(armature, action=action, model=model, frame_range=frame_range), progress)
+    return runtime.wait(ask.start_caption(armature, action=action, model=model, frame_range=frame_range), progress)
 
 
 def bone_map(armature: bpy.types.Object) -> dict[str, list[str]]:
-    """Which bones carry which of the 22 joints, from the root outwards. Raises Error when the armature cannot be used."""
+    """Which bones carry which of the 22 joints, from the root outwards. Raises Error for an unusable armature."""
     try:
         return dict(results.require_map(armature).joints)
     except RigError as error:

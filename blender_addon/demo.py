@@ -54,7 +54,7 @@ class Clock:
     """Seconds by phase, in the order they happened."""
 
     def __init__(self):
-        self.seconds: "dict[str, float]" = {}
+        self.seconds: dict[str, float] = {}
         self.last = time.perf_counter()
 
     def lap(self, phase: str) -> None:

@@ -4,7 +4,7 @@ import zlib
 
 import bpy
 
-from . import runtime
+from . import service
 
 DEFAULT_MODEL = "momug"
 OWN_STEPS = "CUSTOM"
@@ -20,7 +20,7 @@ def _number(name: str) -> int:
 
 
 def _model_items(_self, _context):
-    models = runtime.models() or [{"name": DEFAULT_MODEL, "label": "MoMug", "available": True}]
+    models = service.models() or [{"name": DEFAULT_MODEL, "label": "MoMug", "available": True}]
     items = []
     for model in models:
         name = model["name"]
@@ -41,7 +41,7 @@ def _model_items(_self, _context):
 
 def _preset_items(self, _context):
     items = [(MODEL_PRESET, "Model's Choice", "As many steps as the model was tuned for", "NONE", 0)]
-    for preset in runtime.model_info(chosen_model(self)).get("presets", []):
+    for preset in service.model_info(chosen_model(self)).get("presets", []):
         name = preset["name"]
         steps = preset.get("steps")
         description = f"{steps} steps" if steps else "A preset of the model"
@@ -98,7 +98,12 @@ class MomugSettings(bpy.types.PropertyGroup):
     model: bpy.props.EnumProperty(name="Model", description="Which model makes the motion", items=_model_items)
     preset: bpy.props.EnumProperty(name="Quality", description="More steps take longer", items=_preset_items)
     steps: bpy.props.IntProperty(
-        name="Steps", description="How many times the model refines the motion", default=10, min=1, soft_max=50, max=1000
+        name="Steps",
+        description="How many times the model refines the motion",
+        default=10,
+        min=1,
+        soft_max=50,
+        max=100,
     )
     use_guidance: bpy.props.BoolProperty(
         name="Own Guidance", description="Set the guidance yourself instead of the model's own value", default=False

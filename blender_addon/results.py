@@ -3,10 +3,12 @@
 import logging
 from dataclasses import dataclass
 
+import bpy
+
 from .retarget import CanonicalMotion, retarget
 from .rig import RigError, canonical
 from .scene import armature as armatures
-from .scene import keys
+from .scene import capture, compat, keys
 
 log = logging.getLogger(__package__)
 
@@ -61,13 +63,18 @@ def _map_health(armature) -> Health:
 
 def require_map(armature):
     """The bone map of an armature that can be animated; RigError with one plain sentence otherwise."""
-    problem = armatures.problem(armature)
+    if armature is not None and not isinstance(armature, bpy.types.Object):
+        raise RigError("Only an armature object can be animated.")
+    try:
+        problem = armatures.problem(armature)
+    except ReferenceError as error:
+        raise RigError("The armature no longer exists.") from error
     if problem:
         raise RigError(problem)
     return armatures.bone_map(armature).require()
 
 
-def apply_motions(bpy_data, armature, scene, motions, recipes, *, frame_start: int, extend_timeline: bool) -> list:
+def apply_motions(armature, scene, motions, recipes, *, frame_start: int, extend_timeline: bool) -> list:
     """Put each motion on ``armature`` as an action of its own and leave the first one active. Returns the actions.
 
     motions: CanonicalMotion objects; recipes: what is stored with each, for making it again. The frame rate of
@@ -76,26 +83,35 @@ def apply_motions(bpy_data, armature, scene, motions, recipes, *, frame_start: i
     """
     mapping = require_map(armature)
     rig = armatures.read_rig(armature)
-    fps = scene.render.fps / scene.render.fps_base
-    before = {action.name_full for action in bpy_data.actions}
-    binding = _binding(armature)
+    fps = capture.scene_fps(scene)
+    before = {action.name_full for action in bpy.data.actions}
+    animated = armature.animation_data is not None
+    former, slot = current_action(armature), getattr(armature.animation_data, "action_slot", None)
     actions, last = [], frame_start
     try:
         # backwards, so that the first one is made last and stays active
-        for motion, recipe in reversed(list(zip(motions, recipes))):
+        for motion, recipe in reversed(list(zip(motions, recipes, strict=True))):
             animation = retarget(motion, rig, mapping, fps)
             for warning in animation.warnings:
                 log.warning("%s: %s", armature.name, warning)
             actions.insert(0, keys.write_action(armature, animation, action_name(recipe), frame_start, recipe))
             last = max(last, frame_start + animation.frames - 1)
     except Exception:
-        _restore(armature, binding)
-        for action in [a for a in bpy_data.actions if a.name_full not in before]:
-            bpy_data.actions.remove(action)
+        if animated:
+            compat.assign(armature, former, slot)
+        else:
+            armature.animation_data_clear()
+        for action in [a for a in bpy.data.actions if a.name_full not in before]:
+            bpy.data.actions.remove(action)
         raise
     if extend_timeline and last > scene.frame_end:
         scene.frame_end = last
     return actions
+
+
+def warnings(armature) -> list:
+    """Sentences about what will not look as it should on this armature."""
+    return armatures.warnings(armature, armatures.bone_map(armature))
 
 
 def action_name(recipe: dict) -> str:
@@ -106,52 +122,36 @@ def action_name(recipe: dict) -> str:
     return name
 
 
-def _binding(armature):
-    animation = armature.animation_data
-    if animation is None:
-        return None
-    return animation.action, getattr(animation, "action_slot", None)
-
-
-def _restore(armature, binding) -> None:
-    if binding is None:
-        armature.animation_data_clear()
-        return
-    action, slot = binding
-    armature.animation_data.action = action
-    if slot is not None:
-        armature.animation_data.action_slot = slot
-
-
 def motions_of(header: dict, arrays: dict) -> list:
-    """The motions of a ``generate`` result. ValueError when the message does not hold what it announces."""
-    listed = header.get("motions")
-    if not listed:
-        raise ValueError("the result holds no motion")
-    motions = []
-    for index, entry in enumerate(listed):
-        try:
-            motions.append(
-                CanonicalMotion(
-                    arrays[f"{index}/rotations"],
-                    arrays[f"{index}/translation"],
-                    arrays["rest_offsets"],
-                    float(entry.get("fps", canonical.FPS)),
-                    arrays.get(f"{index}/contacts"),
-                )
-            )
-        except KeyError as error:
-            raise ValueError(f"the result lacks the array {error}") from error
-    return motions
+    """The motions of a ``generate`` result, which the client has checked already."""
+    return [
+        CanonicalMotion(
+            arrays[f"{index}/rotations"],
+            arrays[f"{index}/translation"],
+            arrays["rest_offsets"],
+            float(entry["fps"]),
+            arrays[f"{index}/contacts"],
+        )
+        for index, entry in enumerate(header["motions"])
+    ]
 
 
 def current_action(armature):
     """The armature's active action, or None."""
-    animation = armature.animation_data if armature is not None else None
-    return animation.action if animation else None
+    return capture.active_action(armature) if armature is not None else None
 
 
 def caption_of(armature) -> str:
     """The caption that is stored on the armature's active action; empty when there is none."""
     action = current_action(armature)
     return str(action.get(CAPTION_KEY, "")) if action is not None else ""
+
+
+def recipe(action) -> dict:
+    """How MoMug made ``action``: prompt, seconds, seed, model, steps ... Empty for other actions."""
+    return keys.read_metadata(action) if action is not None else {}
+
+
+def has_recipe(action) -> bool:
+    """Was ``action`` made by MoMug?"""
+    return bool(recipe(action).get("prompt"))

@@ -12,38 +12,10 @@ import bpy
 
 from . import results, service, targets
 from .client import CANCELLED, DONE, QUEUED, protocol
-from .results import caption_of, current_action, map_health
 from .rig import RigError
-from .scene import capture, keys
-from .service import Error, log, log_folder, model_info, models
-
-__all__ = [
-    "Error",
-    "Status",
-    "Task",
-    "active",
-    "backend_running",
-    "cancel",
-    "caption_of",
-    "current_action",
-    "has_recipe",
-    "log",
-    "log_folder",
-    "map_health",
-    "model_info",
-    "models",
-    "pump",
-    "show_error",
-    "shutdown",
-    "start_animate",
-    "start_caption",
-    "status",
-    "wait",
-    "why_not",
-]
+from .service import Error, log
 
 TICK = 0.1  # seconds between two looks at the queue
-VERSION = "0.1.0"
 
 PHASES = {
     "load": "Loading the model",
@@ -75,7 +47,7 @@ class Task:
         self.waits_for = ""  # why a finished result is not applied yet
         self.finished = False
         self.result = None
-        self.error: "Error | None" = None
+        self.error: Error | None = None
         self.started = time.perf_counter()
 
     @property
@@ -119,176 +91,31 @@ def show_error(error: Error) -> None:
     _status = Status(error.message, error.hint, True)
 
 
-def _tell(message: str) -> None:
+def tell(message: str) -> None:
+    """Say in the panel what happened; an empty message clears it."""
     global _status
     _status = Status(message)
 
 
-def why_not(armature) -> str:
-    """Why nothing can be started for ``armature`` now, one sentence; empty when it can. For ``poll``."""
-    if _task is not None:
-        return "MoMug is still working on the last request."
-    if armature is None:
-        return "Select an armature, or add the mannequin."
-    return map_health(armature).problem
-
-
-# --- requests
-
-
-def start_animate(
-    armature,
-    prompt: str,
-    *,
-    seconds: "float | None" = None,
-    seed: "int | None" = None,
-    model: str = "momug",
-    preset: "str | None" = None,
-    steps: "int | None" = None,
-    guidance_scale: "float | None" = None,
-    variations: int = 1,
-    frame_start: "int | None" = None,
-    scene=None,
-    extend_timeline: bool = False,
-    undo_step: bool = False,
-) -> Task:
-    """Ask for a motion and return at once; the result of the task is a list of actions. See ``api.animate``.
-
-    Raises Error when the request cannot be made; the scene changes only when the answer has come.
-    """
-    _check_idle()
-    scene = scene or bpy.context.scene
-    try:
-        prompt = protocol.clean_prompt(prompt)
-        if seed is not None:
-            seed = protocol.check_number(seed, "The seed", 0, protocol.MAX_SEED, integer=True)
-        if steps is not None:
-            steps = protocol.check_number(steps, "The number of steps", 1, protocol.MAX_STEPS, integer=True)
-        if guidance_scale is not None:
-            guidance_scale = protocol.check_number(guidance_scale, "The guidance", 0.0, protocol.MAX_GUIDANCE)
-        variations = protocol.check_number(
-            variations, "The number of variations", 1, protocol.MAX_VARIATIONS, integer=True
-        )
-    except protocol.ProtocolError as error:
-        raise Error("bad_prompt" if "prompt" in str(error) else "bad_request", str(error)) from error
-    service.check_request(model, seconds)
-    _require_map(armature)
-    request = {
-        "model": model,
-        "prompt": prompt,
-        "seconds": None if seconds is None else float(seconds),
-        "seed": seed,
-        "steps": steps,
-        "guidance_scale": guidance_scale,
-        "preset": preset,
-        "variations": variations,
-    }
-    target, scene_target = targets.Target(armature), targets.Target(scene)
-    frame_start = scene.frame_current if frame_start is None else int(frame_start)
-
-    def apply(header: dict, arrays: dict) -> list:
-        rig = _resolve(target, f"The armature '{target.name}' is gone, so its motion was not applied.")
-        where = scene_target.resolve() or bpy.context.scene
-        motions = results.motions_of(header, arrays)
-        recipes = [
-            {
-                "generator": f"MoMug {VERSION}",
-                "prompt": prompt,
-                "requested_seconds": request["seconds"],
-                "seconds": round(motion.frames / motion.fps, 3),
-                "seed": entry["seed"],
-                "model": model,
-                "steps": steps,
-                "preset": preset,
-                "guidance_scale": guidance_scale,
-            }
-            for motion, entry in zip(motions, header["motions"])
-        ]
-        end = where.frame_end
-        actions = results.apply_motions(
-            bpy.data, rig, where, motions, recipes, frame_start=frame_start, extend_timeline=extend_timeline
-        )
-        made = f"'{actions[0].name}' is on {rig.name}"
-        if len(actions) > 1:
-            made = f"{len(actions)} variations are made; the first is on {rig.name}"
-        _tell(made + (f"; the timeline now ends at frame {where.frame_end}." if where.frame_end != end else "."))
-        return actions
-
-    return _start(protocol.GENERATE, request, None, apply, "MoMug: Generate" if undo_step else "")
-
-
-def start_caption(
-    armature,
-    *,
-    action=None,
-    model: str = "momug",
-    frame_range: "tuple[int, int] | None" = None,
-    scene=None,
-    undo_step: bool = False,
-) -> Task:
-    """Ask for the caption of an animation and return at once; the task's result is the text. See ``api.caption``."""
-    _check_idle()
-    service.check_request(model, None)
-    _require_map(armature)
-    action = action or current_action(armature)
-    try:
-        motion = capture.capture(armature, action, frame_range)
-    except RigError as error:
-        raise Error("bad_motion", str(error)) from error
-    if motion.frames > protocol.MAX_CAPTION_FRAMES:
-        minutes = protocol.MAX_CAPTION_FRAMES / motion.fps / 60
-        raise Error("bad_motion", f"The animation is longer than the {minutes:.0f} minutes that can be described.")
-    target = targets.Target(action) if action is not None else None
-
-    def apply(header: dict, _arrays: dict) -> str:
-        text = header["text"].strip()
-        kept = target.resolve() if target is not None else None
-        if kept is not None and kept.library is None:
-            kept[results.CAPTION_KEY] = text
-            _tell("")
-        else:
-            _tell(f"Caption, not stored because the action is gone or linked: {text}")
-        return text
-
-    arrays = {
-        "rotations": motion.rotations,
-        "translation": motion.translation,
-        "rest_offsets": motion.rest_offsets,
-    }
-    fields = {"model": model, "fps": float(motion.fps)}
-    return _start(protocol.CAPTION, fields, arrays, apply, "MoMug: Caption" if undo_step else "")
-
-
-def _check_idle() -> None:
+def check_idle() -> None:
+    """Raises Error while another task runs."""
     if _task is not None:
         raise Error("busy", "MoMug is still working on the last request.", "Wait for it, or cancel it.")
 
 
-def _require_map(armature) -> None:
-    try:
-        results.require_map(armature)
-    except RigError as error:
-        raise Error("bad_armature", str(error)) from error
-    except ReferenceError as error:
-        raise Error("bad_armature", "The armature no longer exists.") from error
-
-
-def _resolve(target: targets.Target, message: str):
-    found = target.resolve()
-    if found is None:
-        raise Error("gone", message)
-    return found
-
-
-def _start(kind: str, fields: dict, arrays, apply, undo_message: str) -> Task:
+def start(kind: str, fields: dict, arrays: dict | None, apply, undo_message: str = "") -> Task:
+    """Send a request and follow it. ``apply(header, arrays)`` runs on the main thread when the answer is here, and what
+    it returns is the task's result; ``undo_message`` makes that one undo step. Raises Error when nothing can be sent.
+    """
     global _task
+    check_idle()
     session = service.session()
     try:
         job = session.submit(kind, fields, arrays)
     except protocol.ProtocolError as error:
         raise Error("bad_request", str(error)) from error
     log.info("%s %s", kind, fields)
-    _tell("")
+    tell("")
     _task = Task(job, apply, undo_message)
     if not bpy.app.timers.is_registered(_tick):
         bpy.app.timers.register(_tick, first_interval=TICK, persistent=True)
@@ -298,7 +125,7 @@ def _start(kind: str, fields: dict, arrays, apply, undo_message: str) -> Task:
 # --- what comes back
 
 
-def _tick() -> "float | None":
+def _tick() -> float | None:
     """The one timer. A timer that raises is dropped by Blender without a word, so nothing may pass."""
     try:
         pump(patient=True)
@@ -369,7 +196,7 @@ def _conclude(task: Task) -> None:
     }
     if task.error is not None and task.error.code == "cancelled":
         log.info("%s", task.error.message)
-        _tell(task.error.message)
+        tell(task.error.message)
     elif task.error is not None:
         show_error(task.error)
 
@@ -397,6 +224,7 @@ def wait(task: Task, progress: "Callable[[str, int, int], None] | None" = None):
             pump()
     except BaseException:
         cancel(task)
+        _end_early(task, Error("cancelled", "Interrupted."))
         raise
     if task.error is not None:
         raise task.error
@@ -413,25 +241,29 @@ def cancel(task: "Task | None" = None, reason: str = "Cancelled.") -> None:
 
 def _abandon(message: str) -> None:
     """Forget the active task without waiting for the backend."""
+    if _task is not None:
+        _task.job.cancel()
+        error = Error("abandoned", message)
+        _end_early(_task, error)
+        show_error(error)
+
+
+def _end_early(task: Task, error: Error) -> None:
+    """The task is over whatever the backend still answers; a late answer is dropped."""
     global _task
-    task, _task = _task, None
-    if task is None:
-        return
-    task.job.cancel()
-    task.error = Error("abandoned", message)
-    task.finished = True
-    show_error(task.error)
+    if _task is task:
+        _task = None
+    if not task.finished:
+        task.error, task.finished = error, True
 
 
 def shutdown() -> None:
     """End the backend. A running task is cancelled."""
-    global _task
     service.shutdown()
-    task, _task = _task, None
-    if task is not None:
-        task.error = Error("cancelled", "The model was unloaded before it had answered.")
-        task.finished = True
-        _tell(task.error.message)
+    if _task is not None:
+        error = Error("cancelled", "The model was unloaded before it had answered.")
+        _end_early(_task, error)
+        tell(error.message)
 
 
 def configure(**choices) -> None:
@@ -443,19 +275,6 @@ def configure(**choices) -> None:
 def backend_running() -> bool:
     """Is there a backend process?"""
     return service.running()
-
-
-# --- what an action knows about itself
-
-
-def recipe(action) -> dict:
-    """How MoMug made ``action``: prompt, seconds, seed, model, steps ... Empty for other actions."""
-    return keys.read_metadata(action) if action is not None else {}
-
-
-def has_recipe(action) -> bool:
-    """Was ``action`` made by MoMug?"""
-    return bool(recipe(action).get("prompt"))
 
 
 # --- Blender's side
@@ -479,7 +298,7 @@ def _file_opens(*_arguments) -> None:
     if _task is not None:
         _abandon("Another file was opened, so the result was dropped.")
     else:
-        _tell("")
+        tell("")
 
 
 def register():
@@ -492,5 +311,5 @@ def unregister():
     if bpy.app.timers.is_registered(_tick):
         bpy.app.timers.unregister(_tick)
     shutdown()
-    _tell("")
+    tell("")
     service.close_log()

@@ -15,7 +15,7 @@ log = logging.getLogger(__package__)
 
 
 class Error(Exception):
-    """What went wrong: ``message`` is one plain sentence, ``hint`` what to do about it, ``code`` a word for programs."""
+    """``message`` is one plain sentence, ``hint`` what to do about it, ``code`` a word for programs."""
 
     def __init__(self, code: str, message: str, hint: str = "", details: str = ""):
         super().__init__(message)
@@ -27,7 +27,7 @@ _started_with: "list[str]" = []
 _override: "dict[str, object]" = {}
 _limits: "dict[str, float]" = {}
 _models: "list[dict]" = []
-_log_handler: "logging.Handler | None" = None
+_log_handler: logging.Handler | None = None
 
 
 def configure(command=None, python=None, **limits: float) -> None:
@@ -118,7 +118,7 @@ def model_info(name: str) -> dict:
     return next((model for model in _models if model["name"] == name), {})
 
 
-def check_request(model: str, seconds: "float | None") -> None:
+def check_request(model: str, seconds: float | None) -> None:
     """Raises Error for what the backend would refuse, as far as that is known here already."""
     if seconds is not None:
         try:

@@ -15,7 +15,8 @@ def next_file() -> None:
 class Target:
     """Finds the same datablock again after undo and renaming, and finds nothing when it is gone.
 
-    Blender gives every datablock a session number that undo keeps (4.2+). Where Python cannot see it the name has to do.
+    Blender gives every datablock a session number that undo keeps. Where Python cannot see it (before 4.2) the name
+    has to do.
     """
 
     def __init__(self, datablock: bpy.types.ID):

@@ -2,7 +2,7 @@
 
 import bpy
 
-from .. import runtime
+from .. import runtime, service
 
 
 class MOMUG_OT_open_log(bpy.types.Operator):
@@ -12,14 +12,14 @@ class MOMUG_OT_open_log(bpy.types.Operator):
     bl_label = "Open Log"
 
     def execute(self, _context):
-        folder = runtime.log_folder()
+        folder = service.log_folder()
         if bpy.app.background:
             self.report({"INFO"}, f"The logs are in {folder}")
             return {"FINISHED"}
         try:
             return bpy.ops.wm.path_open(filepath=str(folder))
         except RuntimeError as error:
-            runtime.log.warning("cannot open %s: %s", folder, error)
+            service.log.warning("cannot open %s: %s", folder, error)
             self.report({"WARNING"}, f"The logs are in {folder}")
             return {"CANCELLED"}
 
@@ -32,7 +32,7 @@ class MOMUG_OT_unload_backend(bpy.types.Operator):
 
     @classmethod
     def poll(cls, _context):
-        if not runtime.backend_running():
+        if not service.running():
             cls.poll_message_set("The model is not loaded")
             return False
         return True

@@ -2,7 +2,7 @@
 
 import bpy
 
-from .. import properties, runtime
+from .. import ask, properties, results, runtime, service
 
 
 class MOMUG_OT_caption(bpy.types.Operator):
@@ -14,8 +14,8 @@ class MOMUG_OT_caption(bpy.types.Operator):
     @classmethod
     def poll(cls, context):
         armature = properties.chosen_armature(context)
-        problem = runtime.why_not(armature)
-        if not problem and runtime.current_action(armature) is None:
+        problem = ask.why_not(armature)
+        if not problem and results.current_action(armature) is None:
             problem = "The armature has no action to describe"
         if problem:
             cls.poll_message_set(problem.rstrip("."))
@@ -24,13 +24,13 @@ class MOMUG_OT_caption(bpy.types.Operator):
     def execute(self, context):
         settings = properties.get(context.scene)
         try:
-            runtime.start_caption(
+            ask.start_caption(
                 properties.chosen_armature(context),
                 model=properties.chosen_model(settings),
                 scene=context.scene,
                 undo_step=True,
             )
-        except runtime.Error as error:
+        except service.Error as error:
             runtime.show_error(error)
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -46,13 +46,13 @@ class MOMUG_OT_caption_to_prompt(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        if not runtime.caption_of(properties.chosen_armature(context)):
+        if not results.caption_of(properties.chosen_armature(context)):
             cls.poll_message_set("There is no caption yet")
             return False
         return True
 
     def execute(self, context):
-        properties.get(context.scene).prompt = runtime.caption_of(properties.chosen_armature(context))
+        properties.get(context.scene).prompt = results.caption_of(properties.chosen_armature(context))
         return {"FINISHED"}
 
 

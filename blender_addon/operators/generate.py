@@ -4,7 +4,7 @@ import random
 
 import bpy
 
-from .. import properties, runtime
+from .. import ask, properties, results, runtime, service
 
 LARGEST_SEED = 2**31 - 1
 
@@ -18,7 +18,7 @@ The end of the timeline moves only when the motion is longer. Blender stays usab
 
     @classmethod
     def poll(cls, context):
-        problem = runtime.why_not(properties.chosen_armature(context))
+        problem = ask.why_not(properties.chosen_armature(context))
         if not problem and not properties.get(context.scene).prompt.strip():
             problem = "Type a prompt first"
         if problem:
@@ -32,7 +32,7 @@ The end of the timeline moves only when the motion is longer. Blender stays usab
         own_steps = settings.preset == properties.OWN_STEPS
         own_preset = settings.preset not in ("", properties.MODEL_PRESET, properties.OWN_STEPS)
         try:
-            runtime.start_animate(
+            ask.start_animate(
                 properties.chosen_armature(context),
                 settings.prompt,
                 seconds=None if settings.auto_seconds else settings.seconds,
@@ -46,7 +46,7 @@ The end of the timeline moves only when the motion is longer. Blender stays usab
                 extend_timeline=True,
                 undo_step=True,
             )
-        except runtime.Error as error:
+        except service.Error as error:
             runtime.show_error(error)
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -80,18 +80,14 @@ class MOMUG_OT_use_settings_of_action(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        if not runtime.has_recipe(runtime.current_action(properties.chosen_armature(context))):
+        if not results.has_recipe(results.current_action(properties.chosen_armature(context))):
             cls.poll_message_set("The armature's action was not made by MoMug")
             return False
         return True
 
     def execute(self, context):
-        action = runtime.current_action(properties.chosen_armature(context))
-        try:
-            recipe = runtime.recipe(action)
-        except runtime.Error as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+        action = results.current_action(properties.chosen_armature(context))
+        recipe = results.recipe(action)
         settings = properties.get(context.scene)
         settings.prompt = recipe.get("prompt") or ""
         settings.auto_seconds = recipe.get("requested_seconds") is None

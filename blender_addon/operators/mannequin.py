@@ -2,7 +2,7 @@
 
 import bpy
 
-from .. import properties, runtime
+from .. import properties, service
 from ..scene import mannequin
 
 
@@ -24,7 +24,7 @@ class MOMUG_OT_add_mannequin(bpy.types.Operator):
         try:
             armature = mannequin.add()
         except Exception as error:
-            runtime.log.exception("adding the mannequin failed")
+            service.log.exception("adding the mannequin failed")
             self.report({"ERROR"}, f"The mannequin could not be added: {error}")
             return {"CANCELLED"}
         properties.get(context.scene).armature = armature

@@ -13,7 +13,7 @@ class Sidebar:
 
 def columns(context) -> int:
     """How many characters of a label fit into the region."""
-    scale = context.preferences.system.ui_scale
+    scale = context.preferences.system.ui_scale or 1.0  # 0 without a window
     width = context.region.width if context.region else 280
     return max(16, int(width / (7.2 * scale)) - 5)
 

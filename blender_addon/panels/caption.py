@@ -2,7 +2,7 @@
 
 import bpy
 
-from .. import properties, runtime
+from .. import properties, results
 from .base import Sidebar, paragraph
 
 
@@ -13,7 +13,7 @@ class MOMUG_PT_caption(Sidebar, bpy.types.Panel):
     def draw(self, context):
         layout = self.layout
         layout.operator("momug.caption", icon="FILE_TEXT")
-        text = runtime.caption_of(properties.chosen_armature(context))
+        text = results.caption_of(properties.chosen_armature(context))
         if text:
             box = layout.box()
             paragraph(box, context, text)

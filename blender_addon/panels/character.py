@@ -2,7 +2,7 @@
 
 import bpy
 
-from .. import properties, runtime
+from .. import properties, results
 from .base import Sidebar, paragraph
 
 
@@ -22,7 +22,7 @@ class MOMUG_PT_character(Sidebar, bpy.types.Panel):
             return
         if settings.armature is None:
             layout.label(text=f"Active: {armature.name}", icon="RESTRICT_SELECT_OFF")
-        health = runtime.map_health(armature)
+        health = results.map_health(armature)
         if not health.problem and not health.missing:
             layout.label(text=health.summary, icon="CHECKMARK")
             return

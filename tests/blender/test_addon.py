@@ -1,0 +1,242 @@
+"""The add-on as Blender sees it: registering, drawing, installing."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import bpy
+import pytest
+
+from blender_addon import api, ask, properties, runtime
+from blender_addon.panels import CLASSES as PANELS
+
+
+class Layout:
+    """Stands in for Blender's layout: takes every call and keeps the words that would be drawn."""
+
+    def __init__(self, words=None, buttons=None):
+        self.words = [] if words is None else words
+        self.buttons = [] if buttons is None else buttons
+
+    def label(self, text="", **_options):
+        self.words.append(text)
+
+    def progress(self, text="", factor=0.0, **_options):
+        assert 0.0 <= factor <= 1.0
+        self.words.append(text)
+
+    def operator(self, name, **_options):
+        self.buttons.append(name)
+        module, function = name.split(".")
+        assert getattr(getattr(bpy.ops, module), function).get_rna_type()
+
+    def prop(self, owner, name, **_options):
+        assert name in owner.bl_rna.properties
+
+    def inner(self, **_options):
+        return Layout(self.words, self.buttons)
+
+    row = column = box = inner
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words)
+
+
+class Drawn:
+    """A panel that is being drawn."""
+
+    def __init__(self, panel):
+        self.panel = panel
+        self.layout = Layout()
+
+    def __getattr__(self, name):
+        return getattr(self.panel, name)
+
+
+def draw() -> Layout:
+    """All panels into one layout."""
+    layout = Layout()
+    for panel in PANELS:
+        drawn = Drawn(panel)
+        panel.draw(drawn, bpy.context)
+        layout.words += drawn.layout.words
+        layout.buttons += drawn.layout.buttons
+    return layout
+
+
+def test_importing_needs_no_blender(root):
+    script = "import sys; sys.modules['bpy'] = None; import blender_addon; print(blender_addon.bl_info['name'])"
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "MoMug", done.stderr
+
+
+def test_unregister_leaves_nothing():
+    import blender_addon
+
+    def traces():
+        handlers = [f for f in bpy.app.handlers.load_pre if f.__module__.startswith("blender_addon")]
+        return [name for name in dir(bpy.types) if name.lower().startswith("momug")] + handlers
+
+    assert not traces()
+    for _ in range(2):
+        blender_addon.register()
+        assert traces() and hasattr(bpy.types.Scene, "momug")
+        assert not runtime.service.running()
+        blender_addon.unregister()
+        assert not traces() and not hasattr(bpy.types.Scene, "momug")
+        assert not bpy.app.timers.is_registered(runtime._tick)
+
+
+def test_unregister_ends_backend_and_task(fake, mannequin):
+    fake(steps=100, delay=0.1)
+    task = ask.start_animate(mannequin, "a walk", seconds=1.0)
+    runtime.unregister()
+    assert task.finished and task.error.code == "cancelled"
+    assert not runtime.service.running() and not bpy.app.timers.is_registered(runtime._tick)
+    runtime.register()
+
+
+def test_everything_has_a_tooltip(addon):
+    from blender_addon.preferences import MomugPreferences
+
+    operators = [getattr(bpy.ops.momug, name).get_rna_type() for name in dir(bpy.ops.momug)]
+    assert len(operators) >= 7
+    lacking = [rna.identifier for rna in operators if len(rna.description) < 10]
+    for owner in (properties.MomugSettings, MomugPreferences):
+        own = [owner.bl_rna.properties[name] for name in owner.__annotations__]
+        lacking += [p.identifier for p in own if len(p.description) < 10]
+    assert not lacking
+
+
+def test_one_version_everywhere(addon, root):
+    manifest = (root / "blender_addon" / "blender_manifest.toml").read_text(encoding="utf-8")
+    version = re.search(r'^version = "(.+)"$', manifest, re.MULTILINE).group(1)
+    assert version == ask.VERSION == ".".join(map(str, addon.bl_info["version"]))
+
+
+def test_the_panel_without_a_character(addon):
+    drawn = draw()
+    assert "Select an armature, or add the mannequin." in drawn.text
+    assert {"momug.add_mannequin", "momug.generate", "momug.caption"} <= set(drawn.buttons)
+
+
+def test_the_panel_through_a_request(fake, mannequin):
+    assert "all 22 joints" in draw().text
+    fake(steps=10, delay=0.1)
+    task = ask.start_animate(mannequin, "a walk", seconds=1.0)
+    assert "Starting the model" in draw().text
+    while task.job.step < 2:
+        runtime.pump()
+    drawn = draw()
+    assert "Making the motion" in drawn.text and "/10" in drawn.text
+    assert "momug.cancel" in drawn.buttons and "momug.generate" not in drawn.buttons
+    api.wait()
+    drawn = draw()
+    assert "'a walk' is on Mannequin." in drawn.text and "momug.generate" in drawn.buttons
+    caption = api.caption(mannequin)
+    assert caption in draw().text
+
+
+def test_the_panel_tells_what_went_wrong(fake, mannequin):
+    fake("error")
+    with pytest.raises(api.Error):
+        api.animate(mannequin, "a walk", seconds=1.0)
+    drawn = draw()
+    assert "The checkpoint of MoMug is not there." in drawn.text and "Install it again." in drawn.text
+    assert "momug.open_log" in drawn.buttons
+
+
+def test_the_panel_names_missing_joints(addon):
+    armature = bpy.data.objects.new("Odd", bpy.data.armatures.new("Odd"))
+    bpy.context.collection.objects.link(armature)
+    bpy.context.view_layer.objects.active = armature
+    bpy.ops.object.mode_set(mode="EDIT")
+    armature.data.edit_bones.new("wheel").tail = (0, 0, 1)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    assert "pelvis" in draw().text
+
+
+def test_drawing_asks_for_a_map_once(addon, mannequin, monkeypatch):
+    from blender_addon import results
+
+    calls = []
+    original = results.armatures.bone_map
+    monkeypatch.setattr(results.armatures, "bone_map", lambda armature: calls.append(1) or original(armature))
+    results.forget_maps()
+    for _ in range(5):
+        draw()
+    assert len(calls) == 1
+    mannequin.data.bones[-1].name = "something else"
+    draw()
+    assert len(calls) == 2
+
+
+def test_saved_are_the_settings_and_nothing_that_runs(fake, mannequin, tmp_path):
+    chosen = bpy.context.scene.momug
+    chosen.prompt, chosen.seed, chosen.armature = "a walk", 9, mannequin
+    fake(steps=20, delay=0.1)
+    bpy.ops.momug.generate()
+    file = tmp_path / "file.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(file), copy=True)
+    bpy.ops.wm.open_mainfile(filepath=str(file))
+    loaded = bpy.context.scene.momug
+    assert (loaded.prompt, loaded.armature.name) == ("a walk", "Mannequin")
+    assert runtime.active() is None
+    assert set(bpy.context.scene.momug.keys()) <= set(properties.MomugSettings.__annotations__)
+    assert "momug.generate" in draw().buttons
+
+
+def test_an_unknown_model_in_a_file_falls_back(addon):
+    chosen = bpy.context.scene.momug
+    chosen["model"] = 123456
+    assert properties.chosen_model(chosen) == "momug"
+
+
+INSTALLED = """
+import json, os, sys
+import bpy
+archive, module, command = json.loads(sys.argv[1])
+repository = next(r for r in bpy.context.preferences.extensions.repos if r.module == "user_default")
+bpy.ops.extensions.package_install_files(filepath=archive, repo=repository.module, enable_on_install=True)
+assert module in bpy.context.preferences.addons, list(bpy.context.preferences.addons.keys())
+import importlib
+api = importlib.import_module(module + ".api")
+bpy.ops.momug.add_mannequin()
+armature = bpy.context.scene.momug.armature
+api.configure(command=command)
+action = api.animate(armature, "a person walks", seconds=1.0, seed=1)
+caption = api.caption(armature)
+service = importlib.import_module(module + ".service")
+root = importlib.import_module(module + ".client").process.backend_root()
+print("RESULT " + json.dumps([action.name, caption, str(service.log_folder()), str(root)]))
+bpy.ops.preferences.addon_disable(module=module)
+assert not hasattr(bpy.types.Scene, "momug")
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(bpy.app.version < (4, 2), reason="extensions came with Blender 4.2")
+def test_the_packaged_extension_installs_and_works(root, tmp_path, fake_command):
+    build = pytest.importorskip("build")
+    archive = tmp_path / "momug.zip"
+    build.pack(root, archive)
+    user = tmp_path / "blender user"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    arguments = json.dumps([str(archive), "bl_ext.user_default.momug", fake_command()])
+    done = subprocess.run(
+        [sys.executable, "-c", INSTALLED, arguments],
+        env={**environment, "BLENDER_USER_RESOURCES": str(user)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    assert done.returncode == 0 and lines, done.stdout + done.stderr
+    name, caption, logs, backend = json.loads(lines[0][len("RESULT ") :])
+    assert name == "a person walks" and caption.startswith("a person walks forward")
+    assert logs.startswith(str(user)) and backend.startswith(str(user)), (logs, backend)
