@@ -71,9 +71,30 @@ def object_frame(matrix: np.ndarray) -> tuple[np.ndarray, float]:
     return u @ vt, float(np.cbrt(determinant))
 
 
+def is_human(rig: Rig, bone_map: BoneMap) -> bool:
+    """Whether the reference pose (the rest pose, unless the rig carries another) looks like a person at all.
+
+    Some BVH files lay every bone along one axis at rest: hips across the trunk and legs away from it are asked for.
+    """
+    pose = rig.rest if rig.reference is None else np.asarray(rig.reference, dtype=np.float64)
+
+    def at(joint: str) -> np.ndarray:
+        return pose[rig.index[bone_map.bone(joint)], :3, 3]
+
+    hips = (at("left_hip") + at("right_hip")) / 2
+    trunk = unit((at("left_shoulder") + at("right_shoulder")) / 2 - hips)
+    legs = unit((at("left_ankle") + at("right_ankle")) / 2 - hips)
+    across = at("left_hip") - at("right_hip")
+    return bool(abs(unit(across) @ trunk) < 0.7 and legs @ trunk < 0.3)
+
+
 def analyse(rig: Rig, bone_map: BoneMap) -> RestPose:
     """Measure ``rig`` under ``bone_map``. Raises RigError when the map or the figure cannot be used."""
     bone_map.require()
+    if not is_human(rig, bone_map):
+        raise RigError(
+            f"The rest pose of '{rig.name}' is not a human pose, and it has no animation to read one from."
+        )
     rotation, size = object_frame(rig.object_matrix)
     pose = rig.rest if rig.reference is None else np.asarray(rig.reference, dtype=np.float64)
     heads = pose[:, :3, 3] @ rig.object_matrix[:3, :3].T + rig.object_matrix[:3, 3]
@@ -121,8 +142,6 @@ def _facing(left: np.ndarray, trunk: np.ndarray) -> np.ndarray:
     if unit(trunk) @ up < np.cos(np.radians(50.0)) or abs(unit(left) @ up) > 0.7:
         up = unit(trunk)
     left = left - up * (left @ up)
-    if np.linalg.norm(left) < 1e-6 * np.linalg.norm(trunk):
-        raise RigError("The rest pose is not a human pose: the hips do not lie side by side below the chest.")
     left = unit(left)
     return np.stack([left, up, np.cross(left, up)], -1)
 

@@ -137,3 +137,66 @@ def angle(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Angle (...) in radians between rotations ``a`` and ``b`` (...,4)."""
     difference = multiply(conjugate(a), b)
     return 2.0 * np.arctan2(np.linalg.norm(difference[..., 1:], axis=-1), np.abs(difference[..., 0]))
+
+
+def to_euler(q: np.ndarray, order: str) -> np.ndarray:
+    """Euler angles (T,...,3) in radians, in x, y, z places, of unit quaternions (T,...,4), without jumps along T.
+
+    order: Blender's rotation mode: "XYZ" turns about X first. Of the two angle triples that make the same rotation the
+    one nearer to the frame before is taken; angles run on beyond half a turn rather than wrap. Formulas as in
+    Shoemake, Euler Angle Conversion (Graphics Gems IV).
+    """
+    m = to_matrix(q)
+    i, j, k = ("XYZ".index(axis) for axis in order)
+    odd = (j - i) % 3 != 1
+    flat = np.hypot(m[..., i, i], m[..., j, i])
+    locked = flat < 1e-7
+    angles = np.empty(m.shape[:-2] + (3,))
+    angles[..., i] = np.where(
+        locked, np.arctan2(-m[..., j, k], m[..., j, j]), np.arctan2(m[..., k, j], m[..., k, k])
+    )
+    angles[..., j] = np.arctan2(-m[..., k, i], flat)
+    angles[..., k] = np.where(locked, 0.0, np.arctan2(m[..., j, i], m[..., i, i]))
+    if odd:
+        angles = -angles
+    other = angles + np.pi
+    other[..., j] = np.pi - angles[..., j]
+
+    def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.abs((a - b + np.pi) % (2 * np.pi) - np.pi).sum(-1)
+
+    zero = np.zeros_like(angles[:1])
+    first = distance(other[:1], zero) < distance(angles[:1], zero)
+    # Both branches differ by the same amounts from frame to frame, so the choice is a running exclusive or
+    toggles = distance(other[1:], angles[:-1]) < distance(angles[1:], angles[:-1])
+    chosen = np.logical_xor.accumulate(np.concatenate([first, toggles]), axis=0)
+    angles = np.where(chosen[..., None], other, angles)
+    angles[0] = (angles[0] + np.pi) % (2 * np.pi) - np.pi
+    return np.unwrap(angles, axis=0)
+
+
+def to_axis_and_angle(q: np.ndarray) -> np.ndarray:
+    """Angle and unit axis (T,...,4) as Blender keys them, without jumps along T, of unit quaternions (T,...,4)."""
+    q = continuous(normalise(q))
+    sine = np.linalg.norm(q[..., 1:], axis=-1, keepdims=True)
+    axis = q[..., 1:] / np.maximum(sine, 1e-12)
+    angle = 2.0 * np.arctan2(sine, q[..., :1])[..., 0]
+    # Where nothing turns, the axis of the frame before stays; where it would point back, the angle goes negative
+    for t in range(1, len(q)):
+        axis[t] = np.where(sine[t] < 1e-6, axis[t - 1], axis[t])
+    signs = np.sign(np.sum(axis[1:] * axis[:-1], -1))
+    flips = np.cumprod(np.concatenate([np.ones_like(angle[:1]), np.where(signs < 0, -1.0, 1.0)]), axis=0)
+    axis = axis * flips[..., None]
+    still = np.linalg.norm(axis, axis=-1, keepdims=True) < 0.5
+    axis = np.where(still, np.array([0.0, 1.0, 0.0]), axis)
+    return np.concatenate([np.unwrap(angle * flips, axis=0)[..., None], axis], -1)
+
+
+def from_euler(angles: np.ndarray, order: str) -> np.ndarray:
+    """Quaternions (...,4) of Euler angles (...,3) radians in x, y, z places; ``order`` as in :func:`to_euler`."""
+    total = None
+    for axis in order:
+        index = "XYZ".index(axis)
+        one = from_axis_angle(np.eye(3)[index], angles[..., index])
+        total = one if total is None else multiply(one, total)
+    return total

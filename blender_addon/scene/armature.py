@@ -1,25 +1,107 @@
 """Armature objects as plain data, and whether they can be animated."""
 
 import bpy
+import numpy as np
 
-from ..rig import BoneMap, Rig
+from ..retarget.rest_pose import is_human
+from ..rig import Bone, BoneMap, Rig, RigError, match
+from . import compat, posing
+
+# Constraints that replace what is keyed on a bone
+_REPLACING = {"COPY_TRANSFORMS", "COPY_ROTATION", "IK", "SPLINE_IK", "ARMATURE", "CHILD_OF", "DAMPED_TRACK", "TRACK_TO",
+              "LOCKED_TRACK", "STRETCH_TO", "ACTION", "TRANSFORM"}  # fmt: skip
 
 
 def problem(armature: bpy.types.Object | None) -> str | None:
     """Why this object cannot receive motion, one plain sentence; None when it can. Cheap enough for ``poll``."""
-    raise NotImplementedError
+    if armature is None:
+        return "Select an armature first."
+    if armature.type != "ARMATURE":
+        return f"'{armature.name}' is not an armature."
+    if armature.library is not None:
+        return (
+            f"'{armature.name}' is linked from another file; make a library override of it "
+            "(Object > Library Override > Make) and try again."
+        )
+    override = armature.override_library
+    if override is not None and getattr(override, "is_system_override", False):
+        return f"The library override of '{armature.name}' is not editable; make it editable and try again."
+    if armature.mode == "EDIT":
+        return f"'{armature.name}' is in edit mode; leave it first."
+    if not armature.data.bones:
+        return f"'{armature.name}' has no bones."
+    if armature.animation_data is not None and armature.animation_data.use_tweak_mode:
+        return f"'{armature.name}' is tweaking a strip in the NLA editor; leave tweak mode first."
+    return None
+
+
+def bones(armature: bpy.types.Object) -> list[Bone]:
+    """The bones of an armature object at rest, parents before children."""
+    listed: list[Bone] = []
+
+    def add(bone: bpy.types.Bone) -> None:
+        pose = armature.pose.bones[bone.name] if armature.pose else None
+        listed.append(
+            Bone(
+                name=bone.name,
+                parent=bone.parent.name if bone.parent else None,
+                head=bone.head_local[:],
+                tail=bone.tail_local[:],
+                matrix=np.array(bone.matrix_local),
+                rotation_mode=pose.rotation_mode if pose else "QUATERNION",
+                inherit_rotation=bone.use_inherit_rotation,
+                local_location=bone.use_local_location,
+                deform=bone.use_deform,
+                constrained=bool(pose) and any(_replaces(constraint) for constraint in pose.constraints),
+            )
+        )
+
+    pending = [bone for bone in armature.data.bones if bone.parent is None][::-1]
+    while pending:
+        bone = pending.pop()
+        add(bone)
+        pending.extend(reversed(bone.children))
+    return listed
+
+
+def _replaces(constraint: bpy.types.Constraint) -> bool:
+    return constraint.type in _REPLACING and not constraint.mute and constraint.influence > 0.01
 
 
 def read_rig(armature: bpy.types.Object) -> Rig:
-    """The rest skeleton of an armature object as plain data (parents first), with the object's world matrix."""
-    raise NotImplementedError
+    """The rest skeleton of an armature object as plain data (parents first), with the object's world matrix.
+
+    When the rest pose is not a human pose (some BVH files) but an action poses the figure, the action's first frame
+    becomes the rig's reference pose.
+    """
+    sentence = problem(armature)
+    if sentence:
+        raise RigError(sentence)
+    rig = Rig(armature.name, bones(armature), np.array(armature.matrix_world))
+    mapping = match(rig.bones)
+    if mapping.error is None and not is_human(rig, mapping):
+        data = armature.animation_data
+        action = data.action if data else None
+        if action is not None and compat.fcurves(action, armature):
+            first = int(action.frame_range[0])
+            rig.reference = posing.from_fcurves(armature, rig, action, np.array([float(first)]))[0]
+            if not is_human(rig, mapping):
+                rig.reference = None
+    return rig
 
 
 def bone_map(armature: bpy.types.Object) -> BoneMap:
     """The automatic bone map of an armature object; check ``.error`` or call ``.require()``."""
-    raise NotImplementedError
+    return match(bones(armature))
 
 
 def warnings(armature: bpy.types.Object, mapping: BoneMap) -> list[str]:
     """Sentences about what will not look right: mapped bones under constraints or drivers."""
-    raise NotImplementedError
+    names = [names[0] for names in mapping.joints.values() if names]
+    held = [
+        name for name in names if any(_replaces(constraint) for constraint in armature.pose.bones[name].constraints)
+    ]
+    if not held:
+        return []
+    listed = ", ".join(held[:3]) + (f" and {len(held) - 3} more" if len(held) > 3 else "")
+    return [f"Constraints drive {listed}: keys on these bones show only when the constraints are muted."]

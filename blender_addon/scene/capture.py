@@ -1,8 +1,66 @@
 """An animation in the scene back to canonical motion, for captions and export."""
 
 import bpy
+import numpy as np
 
+from .. import retarget
 from ..retarget import CanonicalMotion
+from ..rig import Rig, RigError, match
+from . import compat, posing
+from .armature import read_rig
+
+# Longer than any action a caption can be about; keeps a wrong frame range from filling the memory
+MAX_FRAMES = 100_000
+
+
+def scene_fps(scene: bpy.types.Scene | None = None) -> float:
+    """Frames per second of the scene."""
+    render = (scene or bpy.context.scene).render
+    return render.fps / render.fps_base
+
+
+def active_action(armature: bpy.types.Object) -> bpy.types.Action | None:
+    data = armature.animation_data
+    return data.action if data is not None else None
+
+
+def poses(
+    armature: bpy.types.Object,
+    action: bpy.types.Action | None = None,
+    frame_range: tuple[int, int] | None = None,
+) -> tuple[Rig, np.ndarray, np.ndarray]:
+    """(rig, frames (T,), armature-space matrices (T,n,4,4)) of an animation at every scene frame.
+
+    Raises RigError with a plain sentence when there is nothing to read.
+    """
+    rig = read_rig(armature)
+    current = active_action(armature)
+    action = action or current
+    data = armature.animation_data
+    strips = data is not None and any(track.strips and not track.mute for track in data.nla_tracks)
+    if action is None and not strips:
+        raise RigError(f"'{armature.name}' has no animation yet.")
+    if action is not None and not compat.fcurves(action, armature):
+        raise RigError(f"The action '{action.name}' does not animate '{armature.name}'.")
+    if frame_range is None:
+        scene = bpy.context.scene
+        frame_range = tuple(action.frame_range) if action is not None else (scene.frame_start, scene.frame_end)
+    first, last = int(np.floor(frame_range[0])), int(np.ceil(frame_range[1]))
+    if last < first:
+        raise RigError("The frame range ends before it starts.")
+    if last - first >= MAX_FRAMES:
+        raise RigError(f"The frame range is longer than {MAX_FRAMES:,} frames.")
+    frames = np.arange(first, last + 1)
+    if action is not None and posing.fcurves_tell_everything(armature, action):
+        return rig, frames, posing.from_fcurves(armature, rig, action, frames)
+    if action is None or action == current:
+        return rig, frames, posing.from_scene(armature, rig, frames)
+    slot = data.action_slot if compat.SLOTTED and data is not None else None
+    try:
+        compat.assign(armature, action)
+        return rig, frames, posing.from_scene(armature, rig, frames)
+    finally:
+        compat.assign(armature, current, slot)
 
 
 def capture(
@@ -16,4 +74,6 @@ def capture(
 
     Raises RigError with a plain sentence when there is no animation or the armature cannot be mapped.
     """
-    raise NotImplementedError
+    rig, _, matrices = poses(armature, action, frame_range)
+    motion = retarget.capture(rig, match(rig.bones).require(), matrices, scene_fps())
+    return motion if fps is None else motion.resample(fps)

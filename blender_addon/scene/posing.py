@@ -1,0 +1,105 @@
+"""Posed bone matrices over time, from f-curves where they tell everything, from Blender's evaluation where not."""
+
+import re
+
+import bpy
+import numpy as np
+
+from ..retarget import rotations as rot
+from ..rig import Rig
+from . import compat
+
+_PATH = re.compile(r'pose\.bones\["((?:[^"\\]|\\.)*)"\]\.(\w+)$')
+_SIZES = {"location": 3, "scale": 3, "rotation_quaternion": 4, "rotation_euler": 3, "rotation_axis_angle": 4}
+
+
+def bone_of(data_path: str) -> tuple[str, str] | None:
+    """(bone name, property) of an f-curve's data path, or None when it animates something else."""
+    found = _PATH.match(data_path)
+    return (re.sub(r"\\(.)", r"\1", found.group(1)), found.group(2)) if found else None
+
+
+def fcurves_tell_everything(armature: bpy.types.Object, action: bpy.types.Action) -> bool:
+    """Whether bone poses follow from the action's f-curves alone: no constraints, drivers, NLA or moving object."""
+    data = armature.animation_data
+    if data is not None and (data.drivers or any(not t.mute and t.strips for t in data.nla_tracks)):
+        return False
+    if armature.parent is not None or armature.constraints:
+        return False
+    if any(bone_of(curve.data_path) is None for curve in compat.fcurves(action, armature)):
+        return False
+    for pose_bone in armature.pose.bones:
+        if any(not constraint.mute for constraint in pose_bone.constraints):
+            return False
+        bone = pose_bone.bone
+        if not bone.use_inherit_rotation or not bone.use_local_location or bone.inherit_scale != "FULL":
+            return False
+    return True
+
+
+def from_fcurves(armature: bpy.types.Object, rig: Rig, action: bpy.types.Action, frames: np.ndarray) -> np.ndarray:
+    """Armature-space matrices (T,n,4,4) of all bones at ``frames`` (T,); what is not animated keeps its pose."""
+    curves: dict[str, dict[str, dict[int, bpy.types.FCurve]]] = {}
+    for curve in compat.fcurves(action, armature):
+        found = bone_of(curve.data_path)
+        if found and not curve.mute:
+            curves.setdefault(found[0], {}).setdefault(found[1], {})[curve.array_index] = curve
+    times = [float(frame) for frame in frames]
+    rest = rig.rest
+    pose = np.empty((len(times), len(rig.bones), 4, 4))
+    for i, bone in enumerate(rig.bones):
+        pose_bone = armature.pose.bones[bone.name]
+        basis = _basis(pose_bone, curves.get(bone.name), times)
+        parent = rig.parents[i]
+        local = rest[i] if parent < 0 else np.linalg.inv(rest[parent]) @ rest[i]
+        pose[:, i] = local @ basis if parent < 0 else pose[:, parent] @ local @ basis
+    return pose
+
+
+def _basis(pose_bone: bpy.types.PoseBone, curves: dict | None, times: list[float]) -> np.ndarray:
+    """(T,4,4) of one bone, or (4,4) when nothing is animated."""
+    if not curves:
+        return np.array(pose_bone.matrix_basis)
+
+    def values(name: str) -> np.ndarray:
+        now = getattr(pose_bone, name)
+        out = np.tile(np.array(now[:], dtype=np.float64), (len(times), 1))
+        for index, curve in curves.get(name, {}).items():
+            if index < _SIZES[name]:
+                out[:, index] = [curve.evaluate(time) for time in times]
+        return out
+
+    mode = pose_bone.rotation_mode
+    if mode == "QUATERNION":
+        quaternion = rot.normalise(values("rotation_quaternion"))
+    elif mode == "AXIS_ANGLE":
+        keyed = values("rotation_axis_angle")
+        length = np.maximum(np.linalg.norm(keyed[:, 1:], axis=-1, keepdims=True), 1e-12)
+        quaternion = rot.from_axis_angle(keyed[:, 1:] / length, keyed[:, 0])
+    else:
+        quaternion = rot.from_euler(values("rotation_euler"), mode)
+    basis = np.tile(np.eye(4), (len(times), 1, 1))
+    basis[:, :3, :3] = rot.to_matrix(quaternion) * values("scale")[:, None, :]
+    basis[:, :3, 3] = values("location")
+    return basis
+
+
+def from_scene(armature: bpy.types.Object, rig: Rig, frames: np.ndarray) -> np.ndarray:
+    """The same by stepping through the timeline: slower, but with constraints, drivers, NLA and a moving object.
+
+    The object's own motion is folded into the matrices, which stay relative to ``rig.object_matrix``. The current
+    frame is restored.
+    """
+    scene = bpy.context.scene
+    before = scene.frame_current, scene.frame_subframe
+    still = np.linalg.inv(rig.object_matrix)
+    pose = np.empty((len(frames), len(rig.bones), 4, 4))
+    try:
+        for t, frame in enumerate(frames):
+            scene.frame_set(int(frame), subframe=float(frame) % 1.0)
+            evaluated = armature.evaluated_get(bpy.context.evaluated_depsgraph_get())
+            matrices = np.array([evaluated.pose.bones[bone.name].matrix for bone in rig.bones])
+            pose[t] = (still @ np.array(evaluated.matrix_world)) @ matrices
+    finally:
+        scene.frame_set(before[0], subframe=before[1])
+    return pose
