@@ -93,9 +93,11 @@ def dataset_build(options: argparse.Namespace) -> None:
 
 
 def dataset_inspect(options: argparse.Namespace) -> None:
-    from backend.data.build import inspect
-
-    _print_record(inspect(options.data))
+    path = options.data / "statistics.json"
+    try:
+        _print_record(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise BackendError("bad_file", f"There is no data set in {options.data}.", "Build one first.") from error
 
 
 def train(options: argparse.Namespace) -> None:
@@ -160,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     one = command(commands, "serve", serve, "speak the add-on's protocol on stdin and stdout", device)
     one.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
     one.add_argument("--preload", metavar="MODEL", help="load this model before the first request")
-    one.add_argument("--idle-unload", type=_positive, metavar="SECONDS", help="free the model after this long without work")
+    one.add_argument("--idle-unload", type=_positive, metavar="SECONDS", help="free the model after so long without work")
 
     one = command(commands, "generate", generate, "turn a sentence into a motion file", model)
     one.add_argument("--prompt", required=True)
@@ -181,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     one = command(dataset, "build", dataset_build, "turn capture into a training set")
     one.add_argument("--source", type=Path, nargs="+", required=True, metavar="DIR")
     one.add_argument("--out", type=Path, required=True, metavar="DIR")
-    one.add_argument("--recipe", choices=("shippable", "noncommercial"), default="shippable")
+    one.add_argument("--recipe", default="shippable", help="which licences may go in (default: shippable)")
     one = command(dataset, "inspect", dataset_inspect, "say what a training set holds")
     one.add_argument("data", type=Path, metavar="DIR")
 

@@ -2,9 +2,10 @@
 
 Standard library only: this is the single source for both sides.
 
-A frame is: 4 bytes big-endian, the number of bytes that follow; 4 bytes big-endian, the length of the header; the header,
-a JSON object in UTF-8; then the bytes of the arrays, one after another, little-endian, C order. ``header["arrays"]``
-describes them: ``[{"name": ..., "dtype": ..., "shape": [...]}, ...]``. Every size is checked before memory is taken.
+A frame is: 4 bytes big-endian, the number of bytes that follow; 4 bytes big-endian, the length of the header; the
+header, a JSON object in UTF-8; then the bytes of the arrays, one after another, little-endian, C order.
+``header["arrays"]`` describes them: ``[{"name": ..., "dtype": ..., "shape": [...]}, ...]``. Every size is checked before
+memory is taken.
 """
 
 import json
@@ -322,14 +323,12 @@ def _parse_array(entry: Any) -> tuple[str, str, tuple[int, ...], int]:
         raise ProtocolError(f"The array {name!r} has numbers of an unknown type.")
     if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS:
         raise ProtocolError(f"The array {name!r} has no valid shape.")
-    size = DTYPES[dtype]
-    for length in shape:
-        if not _is_integer(length) or not 0 <= length <= MAX_FRAME:
-            raise ProtocolError(f"The array {name!r} has no valid shape.")
-        size *= length
-    if size > MAX_FRAME:
+    if not all(_is_integer(length) and 0 <= length <= MAX_FRAME for length in shape):
+        raise ProtocolError(f"The array {name!r} has no valid shape.")
+    # a dimension of zero must not hide others that no array library can count
+    if DTYPES[dtype] * math.prod(max(length, 1) for length in shape) > MAX_FRAME:
         raise ProtocolError(f"The array {name!r} is larger than a frame may be.")
-    return name, dtype, tuple(shape), size
+    return name, dtype, tuple(shape), DTYPES[dtype] * math.prod(shape)
 
 
 def _is_integer(value: Any) -> bool:

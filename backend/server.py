@@ -95,7 +95,7 @@ class Job:
 
 
 class Server:
-    """``serve`` returns the exit code; when a job does not see in time that the pipe was closed, it ends the process."""
+    """``serve`` returns the exit code; when a job does not see that the pipe was closed, the process is ended."""
 
     def __init__(self, models: Models, pipes: tuple[int, int], device: str = "auto", idle_unload: float | None = None):
         self.models = models
@@ -395,8 +395,8 @@ def main(
 ) -> NoReturn:
     """Serve this process's stdin and stdout until they close, then end the process.
 
-    ``models`` defaults to the checkpoints that are there; ``preload`` loads one right after hello; ``idle_unload`` frees
-    the model after so many seconds without a request.
+    ``models`` defaults to the checkpoints that are there; ``preload`` loads one right after hello; ``idle_unload``
+    frees the model after so many seconds without a request.
     """
     pipes = claim_pipes()
     start_logging()

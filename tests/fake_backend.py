@@ -1,15 +1,15 @@
 """A backend that obeys the protocol without a model, and misbehaves on demand. Standard library only.
 
 Run it in place of ``python -m backend serve``: ``python tests/fake_backend.py [--mode MODE] [--steps N] [--delay S]``;
-the environment variables MOMUG_FAKE_MODE, MOMUG_FAKE_STEPS and MOMUG_FAKE_DELAY do the same. The motion is a procedural walk
-(a run when the prompt says so) that depends only on prompt, seconds and seed.
+the environment variables MOMUG_FAKE_MODE, MOMUG_FAKE_STEPS and MOMUG_FAKE_DELAY do the same. The motion is a procedural
+walk (a run when the prompt says so) that depends only on prompt, seconds and seed.
 
 Modes: ``ok``; ``garbage_start`` and ``garbage_job`` (bytes that are no frame, instead of hello / of the result);
 ``die_start``, ``die_job`` (exit code 3), ``die_once`` (the first process that gets a job dies: MOMUG_FAKE_MARK names a
 file that remembers it); ``no_hello``; ``hang`` (says hello, then never answers anything); ``deaf`` (ignores cancel and
-never ends a job, but answers pings); ``huge`` (a frame length above the limit); ``nan`` and ``shapes`` (a result with such arrays);
-``other_version`` (a hello of major version 99); ``error`` (every job fails with an error message); ``noisy`` (writes
-much to stderr, works otherwise).
+never ends a job, but answers pings); ``huge`` (a frame length above the limit); ``nan`` and ``shapes`` (a result with
+such arrays); ``other_version`` (a hello of major version 99); ``error`` (every job fails with an error message);
+``noisy`` (writes much to stderr, works otherwise).
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The add-on's side of the pipe: start the backend, send requests, follow jobs. No bpy, and no numpy until arrays arrive.
+"""The add-on's side of the pipe: start the backend, send requests, follow jobs. No bpy, no numpy until arrays arrive.
 
 ``protocol`` is found here once: inside the packaged extension it lies in the add-on itself, in a checkout beside it.
 """

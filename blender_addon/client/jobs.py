@@ -17,9 +17,9 @@ FINISHED = (DONE, FAILED, CANCELLED)
 class Job:
     """QUEUED -> RUNNING -> DONE, FAILED or CANCELLED; changed by the session's threads, read by anybody.
 
-    While it runs: ``phase``, ``step``, ``total``. When DONE: ``header`` (the fields of the result) and ``arrays`` (numpy
-    arrays by name). When FAILED: ``error`` (one sentence), ``hint`` (what to do), ``code``, ``retryable``, ``details``
-    (the last lines of the backend's log, when it died).
+    While it runs: ``phase``, ``step``, ``total``. When DONE: ``header`` (the fields of the result) and ``arrays``
+    (numpy arrays by name). When FAILED: ``error`` (one sentence), ``hint`` (what to do), ``code``, ``retryable``,
+    ``details`` (the last lines of the backend's log, when it died).
     """
 
     def __init__(self, number: int, kind: str, fields: dict[str, Any], frame: list[bytes], cancel: Callable):

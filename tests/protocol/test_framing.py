@@ -113,7 +113,8 @@ BAD_FRAMES = {
     "true as dimension": with_array(shape=[True, 2]),
     "shape is a number": with_array(shape=2),
     "too many dimensions": with_array(shape=[1] * 9),
-    "product overflows 64 bits": with_array(shape=[2**28, 2**28, 2**28, 0, 2**28][:3] + [2**20]),
+    "product overflows 64 bits": with_array(shape=[2**28, 2**28, 2**28, 2**20]),
+    "a zero hides an overflow": with_array(b"", shape=[2**28, 2**28, 2**8, 0]),
     "more bytes than the shape": with_array(b"\0" * 12),
     "fewer bytes than the shape": with_array(b"\0" * 4),
     "duplicate names": frame(
@@ -207,7 +208,7 @@ def test_version_of_the_same_major_is_accepted():
     protocol.check_version([protocol.VERSION[0], protocol.VERSION[1] + 7])
 
 
-@pytest.mark.parametrize("version", [[protocol.VERSION[0] + 1, 0], [0, 9], None, "1.0", [1], [1, 0, 0], [True, 0], [1, "0"]])
+@pytest.mark.parametrize("version", [[2, 0], [0, 9], None, "1.0", [1], [1, 0, 0], [True, 0], [1, "0"]])
 def test_other_version_is_refused(version):
     with pytest.raises(protocol.ProtocolError):
         protocol.check_version(version)
