@@ -68,6 +68,7 @@ def test_one_undo_step(fake, settings, mannequin):
 
 
 def test_the_target_is_found_again_after_undo_and_renaming(fake, settings, mannequin):
+    settings.armature = mannequin
     bpy.ops.ed.undo_push(message="before")
     bpy.ops.object.empty_add()
     bpy.ops.ed.undo_push(message="an empty")
