@@ -162,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     one = command(commands, "serve", serve, "speak the add-on's protocol on stdin and stdout", device)
     one.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
     one.add_argument("--preload", metavar="MODEL", help="load this model before the first request")
-    one.add_argument("--idle-unload", type=_positive, metavar="SECONDS", help="free the model after so long without work")
+    one.add_argument("--idle-unload", type=_positive, metavar="SECONDS", help="free the model when idle so long")
 
     one = command(commands, "generate", generate, "turn a sentence into a motion file", model)
     one.add_argument("--prompt", required=True)

@@ -4,8 +4,8 @@ Standard library only: this is the single source for both sides.
 
 A frame is: 4 bytes big-endian, the number of bytes that follow; 4 bytes big-endian, the length of the header; the
 header, a JSON object in UTF-8; then the bytes of the arrays, one after another, little-endian, C order.
-``header["arrays"]`` describes them: ``[{"name": ..., "dtype": ..., "shape": [...]}, ...]``. Every size is checked before
-memory is taken.
+``header["arrays"]`` describes them: ``[{"name": ..., "dtype": ..., "shape": [...]}, ...]``. Every size is checked
+before memory is taken.
 """
 
 import json

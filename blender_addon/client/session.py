@@ -38,8 +38,8 @@ class Session:
 
     All limits are seconds: ``hello_timeout`` from the start to the hello; ``heartbeat`` between two pings while a job
     runs; ``hang_timeout`` without any sign of life while a job runs; ``cancel_timeout`` from cancel to the backend's
-    confirmation, after which it is killed; ``stop_timeout`` from the polite end to the firm one. ``restarts``: how often
-    a request is sent again after the backend died or hung under it.
+    confirmation, after which it is killed; ``stop_timeout`` from the polite end to the firm one. ``restarts``: how
+    often a request is sent again after the backend died or hung under it.
     """
 
     def __init__(

@@ -211,7 +211,7 @@ def test_a_backend_that_never_reads_cannot_block_the_caller(tmp_path, root):
 
 
 def test_a_slow_job_that_answers_pings_is_not_hung(fake):
-    session = fake(steps=2, delay=1.5, hang_timeout=1.0, heartbeat=0.1)
+    session = fake(steps=1, delay=4.0, hang_timeout=3.0, heartbeat=0.1, restarts=0)
     assert wait(session.submit("generate", WALK)).state == DONE
 
 
