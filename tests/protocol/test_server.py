@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -339,6 +340,22 @@ def test_the_real_command_says_hello_without_torch_and_explains_missing_weights(
     job = wait(session.submit("generate", {"model": "momug", "prompt": "a person walks"}))
     assert job.code == "checkpoint_missing" and job.error.endswith(".")
     session.close()
+
+
+def test_the_packaged_layout_finds_the_backend_inside_the_addon(root, tmp_path):
+    package = tmp_path / "folder é" / "momug"
+    for source, target in ((root / "blender_addon", package), (root / "backend", package / "backend")):
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    script = (
+        "import sys; from pathlib import Path; from momug import client\n"
+        "command, env = client.backend_command(sys.executable)\n"
+        "session = client.Session(command, env, Path('backend.log'))\n"
+        "print(client.protocol.__name__, session.wait_ready(60), 'backend' in sys.modules); session.close()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=package.parent, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == ["momug.backend.protocol", "True", "False"], result.stderr
 
 
 def test_nothing_heavy_is_imported_before_hello(root):
