@@ -1,23 +1,106 @@
 """Motion out of Blender: BVH, glTF, FBX, SMPL-X npz, and a copy of the scene."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import bpy
+import numpy as np
+
+from ..retarget import rotations as rot
+from ..rig import Rig, RigError, canonical, match
+from .capture import active_action, capture, poses, scene_fps
+
+# Blender's Z up to BVH's Y up: x stays, z becomes y, y becomes -z
+_TO_Y_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
+# Joints of SMPL-X beyond our 22 (jaw, eyes, fingers) stay at rest
+_SMPLX_JOINTS = 55
 
 
 def bvh(armature: bpy.types.Object, path: str | Path, frame_range: tuple[int, int] | None = None) -> Path:
-    """Write the armature's animation as BVH (Y up, the rig's own units)."""
-    raise NotImplementedError
+    """Write the armature's animation as BVH: Y up, world units, every bone of the tree that holds the pelvis.
+
+    Joints have no rest rotation (offsets carry the rest pose), rotations are in Z X Y order. Bones other than the root
+    get position channels only when they move against their parent. ``frame_range`` as in :func:`capture`.
+    """
+    path = Path(path)
+    rig, frames, matrices = poses(armature, None, frame_range)
+    tree = _tree(rig)
+    linear = rig.object_matrix[:3, :3]
+    heads = matrices[:, :, :3, 3] @ linear.T + rig.object_matrix[:3, 3]
+    rest_heads = rig.rest[:, :3, 3] @ linear.T + rig.object_matrix[:3, 3]
+    object_rotation = rot.from_matrix(linear / np.linalg.norm(linear, axis=0))
+    up = rot.from_matrix(_TO_Y_UP)
+    axes = matrices[:, :, :3, :3]
+    axes = axes / np.maximum(np.linalg.norm(axes, axis=-2, keepdims=True), 1e-12)
+    now = rot.multiply(object_rotation, rot.from_matrix(axes))
+    at_rest = rot.multiply(object_rotation, rot.from_matrix(rig.rest[:, :3, :3]))
+    turns = rot.multiply(rot.multiply(up, rot.multiply(now, rot.conjugate(at_rest))), rot.conjugate(up))
+    heads, rest_heads = heads @ _TO_Y_UP.T, rest_heads @ _TO_Y_UP.T
+    size = np.ptp(rest_heads, axis=0).max()
+
+    lines = ["HIERARCHY"]
+    columns: list[np.ndarray] = []
+    names = _names(rig, tree)
+    children: dict[int, list[int]] = {i: [] for i in tree}
+    for i in tree[1:]:
+        children[rig.parents[i]].append(i)
+
+    def write(i: int, depth: int) -> None:
+        pad = "  " * depth
+        parent = rig.parents[i] if depth else -1
+        if parent < 0:
+            offset, place, local = np.zeros(3), heads[:, i], turns[:, i]
+        else:
+            offset = rest_heads[i] - rest_heads[parent]
+            place = rot.rotate(rot.conjugate(turns[:, parent]), heads[:, i] - heads[:, parent])
+            local = rot.multiply(rot.conjugate(turns[:, parent]), turns[:, i])
+        lines.append(f"{pad}{'JOINT' if depth else 'ROOT'} {names[i]}")
+        lines.append(pad + "{")
+        lines.append(f"{pad}  OFFSET {_numbers(offset)}")
+        moves = parent < 0 or np.abs(place - offset).max() > 1e-4 * size
+        position = "6 Xposition Yposition Zposition" if moves else "3"
+        lines.append(f"{pad}  CHANNELS {position} Zrotation Xrotation Yrotation")
+        if moves:
+            columns.append(place)
+        columns.append(np.degrees(rot.to_euler(rot.continuous(local), "YXZ"))[:, [2, 0, 1]])
+        for child in children[i]:
+            write(child, depth + 1)
+        if not children[i]:
+            tail = (rig.bones[i].tail - rig.bones[i].head) @ linear.T @ _TO_Y_UP.T
+            lines.extend([f"{pad}  End Site", pad + "  {", f"{pad}    OFFSET {_numbers(tail)}", pad + "  }"])
+        lines.append(pad + "}")
+
+    write(tree[0], 0)
+    lines += ["MOTION", f"Frames: {len(frames)}", f"Frame Time: {1.0 / scene_fps():.9f}"]
+    lines += [_numbers(row) for row in np.concatenate(columns, -1)]
+    _write(path, lambda: path.write_text("\n".join(lines) + "\n", encoding="utf-8"))
+    return path
 
 
-def glb(armature: bpy.types.Object, path: str | Path) -> Path:
-    """Write the armature, its skinned meshes and its action as binary glTF."""
-    raise NotImplementedError
+def _numbers(row: np.ndarray) -> str:
+    return " ".join(f"{value:.6f}" for value in row)
 
 
-def fbx(armature: bpy.types.Object, path: str | Path) -> Path:
-    """Write the armature, its skinned meshes and its action as FBX."""
-    raise NotImplementedError
+def _tree(rig: Rig) -> list[int]:
+    """Indices of the bones in the tree of the pelvis (of the largest tree when there is no map), parents first."""
+    top: list[int] = []
+    for i, parent in enumerate(rig.parents):
+        top.append(i if parent < 0 else top[parent])
+    mapping = match(rig.bones)
+    pelvis = mapping.bone("pelvis") if mapping.error is None else None
+    root = top[rig.index[pelvis]] if pelvis else max(set(top), key=top.count)
+    return [i for i in range(len(top)) if top[i] == root]
+
+
+def _names(rig: Rig, tree: list[int]) -> dict[int, str]:
+    """Bone names as BVH can hold them (no spaces), still different from each other."""
+    names: dict[int, str] = {}
+    for i in tree:
+        name = "_".join(rig.bones[i].name.split()) or "bone"
+        while name in names.values():
+            name += "_"
+        names[i] = name
+    return names
 
 
 def npz(
@@ -26,10 +109,137 @@ def npz(
     action: bpy.types.Action | None = None,
     frame_range: tuple[int, int] | None = None,
 ) -> Path:
-    """Write the animation as canonical motion with SMPL-X/AMASS keys."""
-    raise NotImplementedError
+    """Write the animation as canonical motion, 30 fps, Y up, with SMPL-X/AMASS keys.
+
+    ``poses`` (T,165) axis-angle, ``trans`` (T,3) the pelvis, ``betas``, ``gender``, ``mocap_frame_rate``, and our own
+    ``rest_offsets`` (22,3), ``contacts`` (T,4), ``up_axis``.
+    """
+    path = Path(path)
+    motion = capture(armature, action, frame_range)
+    turns = np.zeros((motion.frames, _SMPLX_JOINTS, 3), dtype=np.float32)
+    turns[:, : len(canonical.JOINTS)] = rot.to_axis_angle(motion.rotations)
+
+    def save() -> None:
+        with open(path, "wb") as file:
+            np.savez_compressed(
+                file,
+                poses=turns.reshape(motion.frames, -1),
+                trans=motion.translation,
+                betas=np.zeros(16, dtype=np.float32),
+                gender=np.array("neutral"),
+                mocap_frame_rate=np.array(motion.fps, dtype=np.float64),
+                rest_offsets=motion.rest_offsets,
+                contacts=motion.contacts,
+                up_axis=np.array("Y"),
+            )
+
+    _write(path, save)
+    return path
+
+
+def glb(armature: bpy.types.Object, path: str | Path) -> Path:
+    """Write the armature, its skinned meshes and its action as binary glTF."""
+    path = Path(path).with_suffix(".glb")
+    with _only(armature):
+        _call(
+            "gltf",
+            path,
+            export_format="GLB",
+            use_selection=True,
+            export_animations=True,
+            export_animation_mode="ACTIVE_ACTIONS",
+            export_frame_range=False,
+            export_force_sampling=True,
+            export_optimize_animation_size=False,
+            export_def_bones=False,
+            export_current_frame=False,
+        )
+    return path
+
+
+def fbx(armature: bpy.types.Object, path: str | Path) -> Path:
+    """Write the armature, its skinned meshes and its action as FBX."""
+    path = Path(path).with_suffix(".fbx")
+    with _only(armature):
+        _call(
+            "fbx",
+            path,
+            use_selection=True,
+            object_types={"ARMATURE", "MESH"},
+            add_leaf_bones=False,
+            bake_anim=True,
+            bake_anim_use_all_bones=True,
+            bake_anim_use_nla_strips=False,
+            bake_anim_use_all_actions=False,
+            bake_anim_simplify_factor=0.0,
+        )
+    return path
 
 
 def blend(path: str | Path) -> Path:
-    """Save a copy of the current file."""
-    raise NotImplementedError
+    """Save a copy of the current file; the open file keeps its name."""
+    path = Path(path).with_suffix(".blend")
+    _write(path, lambda: bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, check_existing=False))
+    return path
+
+
+def _write(path: Path, save) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save()
+    except (OSError, RuntimeError) as error:
+        raise RigError(f"Could not write {path}: {error}") from error
+
+
+def _call(kind: str, path: Path, **options) -> None:
+    """Blender's own exporter with the options that this version knows."""
+    operator = getattr(bpy.ops.export_scene, kind)
+    try:
+        known = operator.get_rna_type().properties.keys()
+    except KeyError as error:
+        raise RigError(f"Blender's {kind} exporter is switched off; enable it in the preferences.") from error
+    options = {name: value for name, value in options.items() if name in known}
+    _write(path, lambda: operator(filepath=str(path), check_existing=False, **options))
+
+
+@contextmanager
+def _only(armature: bpy.types.Object):
+    """Select the armature and the meshes it moves, the timeline on its action; everything is put back."""
+    action = active_action(armature)
+    if action is None:
+        raise RigError(f"'{armature.name}' has no animation yet.")
+    context = bpy.context
+    scene = context.scene
+    if context.object is not None and context.object.mode != "OBJECT":
+        bpy.ops.object.mode_set(mode="OBJECT")
+    selected, active = list(context.selected_objects), context.view_layer.objects.active
+    span = scene.frame_start, scene.frame_end
+    for other in selected:
+        other.select_set(False)
+    members = [armature, *skins(armature)]
+    try:
+        for member in members:
+            member.select_set(True)
+        context.view_layer.objects.active = armature
+        scene.frame_start, scene.frame_end = (int(round(frame)) for frame in action.frame_range)
+        yield
+    finally:
+        scene.frame_start, scene.frame_end = span
+        for member in members:
+            member.select_set(False)
+        for other in selected:
+            other.select_set(True)
+        context.view_layer.objects.active = active
+
+
+def skins(armature: bpy.types.Object) -> list[bpy.types.Object]:
+    """The visible mesh objects of the current scene that the armature moves."""
+    found = []
+    bpy.context.view_layer.update()
+    for item in bpy.context.view_layer.objects:
+        if item.type != "MESH" or not item.data.polygons or item.hide_render:
+            continue
+        moved = any(m.type == "ARMATURE" and m.object == armature for m in item.modifiers)
+        if moved or (item.parent == armature and item.parent_type in {"BONE", "ARMATURE"}):
+            found.append(item)
+    return found

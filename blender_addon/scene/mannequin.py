@@ -206,15 +206,13 @@ def _trunk(parts: _Parts, at: dict[str, np.ndarray]) -> None:
     neck = [(1.445, 0.012, 0.052, 0.054), (1.490, 0.006, 0.046, 0.048), (1.560, -0.006, 0.045, 0.047)]
     parts.loft("neck", *_column(neck), (X, Y), sides=16, material=_JOINT)
     # An egg with a jaw: the widest ring sits high and back, the chin low and forward
-    head = [(1.548, -0.030, 0.030, 0.036), (1.562, -0.028, 0.047, 0.060), (1.590, -0.022, 0.061, 0.079),
-            (1.625, -0.016, 0.071, 0.090), (1.665, -0.010, 0.077, 0.097), (1.700, -0.006, 0.075, 0.095),
-            (1.730, -0.004, 0.064, 0.082), (1.748, -0.003, 0.045, 0.058)]  # fmt: skip
-    parts.loft("head", *_column(head), (X, Y), sides=24, square=2.15)
-    # A brow and nose wedge shows where the figure looks
-    parts.loft("head", [(0, -0.104, 1.668), (0, -0.110, 1.645), (0, -0.114, 1.622)],
-               [(0.008, 0.010), (0.011, 0.012), (0.015, 0.012)], (X, Y), sides=10)  # fmt: skip
-    for sign in (1.0, -1.0):
-        parts.ball("head", (sign * 0.030, -0.0975, 1.667), (0.011, 0.007, 0.008), sides=10, rings=5)
+    head = [(1.546, -0.034, 0.026, 0.030), (1.560, -0.030, 0.044, 0.054), (1.585, -0.024, 0.058, 0.074),
+            (1.620, -0.017, 0.069, 0.088), (1.660, -0.011, 0.076, 0.096), (1.695, -0.007, 0.076, 0.096),
+            (1.722, -0.004, 0.068, 0.086), (1.742, -0.002, 0.053, 0.067), (1.754, -0.001, 0.034, 0.043)]  # fmt: skip
+    parts.loft("head", *_column(head), (X, Y), sides=24, square=2.1)
+    # A nose shows where the figure looks
+    parts.loft("head", [(0, -0.098, 1.668), (0, -0.104, 1.650), (0, -0.107, 1.632), (0, -0.104, 1.622)],
+               [(0.006, 0.010), (0.010, 0.014), (0.014, 0.017), (0.011, 0.012)], (X, Y), sides=12)  # fmt: skip
 
 
 def _arm(parts: _Parts, at: dict[str, np.ndarray], side: str, sign: float) -> None:
