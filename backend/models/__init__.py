@@ -1,0 +1,45 @@
+"""The motion systems by name. Listing them needs no PyTorch; loading one does."""
+
+import json
+from pathlib import Path
+
+from backend import paths
+from backend.errors import BackendError
+
+LABELS = {"momug": "MoMug (diffusion)"}
+
+
+def describe(checkpoints: Path | None = None) -> list[dict]:
+    """Capability records of all systems, without loading any: name, label, fps, limits, presets, available, reason."""
+    checkpoints = Path(checkpoints) if checkpoints else paths.checkpoints_folder()
+    return [_describe(name, label, checkpoints / name) for name, label in LABELS.items()]
+
+
+def _describe(name: str, label: str, folder: Path) -> dict:
+    record = {"name": name, "label": label, "fps": 30.0, "joints": 22, "conditions": ["text"], "captions": False}
+    record |= {"min_seconds": 1.0, "max_seconds": 10.0, "default_steps": 10, "presets": [], "available": True, "reason": ""}
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        keys = ("min_seconds", "max_seconds", "presets", "default_preset", "captions")
+        record |= {key: config[key] for key in keys}
+        record["default_steps"] = config["steps"]
+    except FileNotFoundError:
+        record |= {"available": False, "reason": f"The weights of {label} are not installed."}
+    except (ValueError, KeyError) as error:
+        record |= {"available": False, "reason": f"The weights of {label} are damaged ({type(error).__name__})."}
+    return record
+
+
+def load(name: str, device: str = "auto", precision: str = "auto", checkpoints: Path | None = None):
+    """Load the system ``name`` as a MotionModel (see ``interface``).
+
+    device: "auto", "cpu" or "cuda"; precision: "auto", "float32" or "bfloat16" (of the language model).
+    Raises BackendError ``unknown_model``, ``checkpoint_missing``, ``checkpoint_damaged``, ``base_missing`` or
+    ``base_mismatch``.
+    """
+    if name not in LABELS:
+        raise BackendError("unknown_model", f"There is no model called {name!r}.", f"Choose one of: {', '.join(LABELS)}.")
+    from backend.models.momug.model import load_checkpoint
+
+    folder = (Path(checkpoints) if checkpoints else paths.checkpoints_folder()) / name
+    return load_checkpoint(folder, device, precision)

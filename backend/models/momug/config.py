@@ -21,6 +21,7 @@ class MoMugConfig:
     max_seconds: float = 10.0
     guidance_scale: float = 2.5
     steps: int = 10
+    default_preset: str = "fast"
 
     def to_dict(self) -> dict:
         return asdict(self)

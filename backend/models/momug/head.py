@@ -31,6 +31,7 @@ def rotary(length: int, width: int, device) -> tuple[Tensor, Tensor]:
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     a, b = x.chunk(2, -1)
+    cos, sin = cos.to(x.dtype), sin.to(x.dtype)
     return x * cos + torch.cat([-b, a], -1) * sin
 
 
@@ -108,7 +109,7 @@ class MotionHead(nn.Module):
         sin = F.pad(sin, (0, 0, words.shape[1], 0))
         width = words.shape[-1]
         clock = torch.cat([sinusoid(t, width), sinusoid(lengths * 10, width)], -1)
-        shared = self.shared(self.condition(clock.to(words.dtype))).unflatten(-1, (6, width))
+        shared = self.shared(self.condition(clock.to(x_t.dtype))).unflatten(-1, (6, width))
         x = torch.cat([words, moves], 1)
         for block in self.blocks:
             x = block(x, shared, mask, cos, sin)

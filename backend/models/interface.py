@@ -1,0 +1,45 @@
+"""What every motion system offers: generate from a sentence, caption a motion."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from backend.motion.skeleton import Motion
+
+Progress = Callable[[str, int, int], None]  # phase, step, total
+Cancelled = Callable[[], bool]
+
+
+@dataclass
+class GenerateRequest:
+    """A sentence and how to turn it into motion; ``None`` leaves the choice to the model.
+
+    seconds: length; seed: of the first variation, the others count up; steps: denoising steps; preset: one of the
+    model's presets; variations: how many motions.
+    """
+
+    prompt: str
+    seconds: float | None = None
+    seed: int | None = None
+    steps: int | None = None
+    guidance_scale: float | None = None
+    preset: str | None = None
+    variations: int = 1
+
+
+@dataclass
+class GenerateResult:
+    """motions and the seed of each; timings in seconds by phase; warnings are whole sentences."""
+
+    motions: list[Motion]
+    seeds: list[int]
+    timings: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+class MotionModel(Protocol):
+    """A loaded system. Both calls raise BackendError; ``cancelled`` is asked between two steps or tokens."""
+
+    def generate(self, request: GenerateRequest, progress: Progress, cancelled: Cancelled) -> GenerateResult: ...
+
+    def caption(self, motion: Motion, progress: Progress, cancelled: Cancelled) -> str: ...

@@ -1,0 +1,246 @@
+"""MoMug assembled: codec, motion head, and the language model in the loop; generation and captions."""
+
+import json
+import logging
+import secrets
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from backend.codecs.causal_vae import STRIDE, CausalVAE
+from backend.errors import BackendError
+from backend.language import base, text
+from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress
+from backend.models.momug.config import MoMugConfig
+from backend.models.momug.head import MotionHead
+from backend.models.momug.language_loop import DURATION_DIGITS, LanguageLoop
+from backend.models.momug.sampling import cosine_alpha_bar, ddim, guided
+from backend.motion import features
+from backend.motion.skeleton import CANONICAL_OFFSETS, Motion
+from backend.protocol import FPS
+
+log = logging.getLogger(__name__)
+FALLBACK_SECONDS = 4.0
+
+
+class MoMug:
+    """A MotionModel. ``loop`` is None for a stage 1 checkpoint, which generates but does not caption."""
+
+    def __init__(self, config: MoMugConfig, codec: CausalVAE, head: MotionHead, language_model, tokenizer, loop=None):
+        self.config, self.codec, self.head, self.loop = config, codec, head, loop
+        self.language_model, self.tokenizer = language_model, tokenizer
+        self.device = codec.mean.device
+        self.alpha_bar = cosine_alpha_bar(config.timesteps).to(self.device)
+
+    @torch.no_grad()
+    def generate(self, request: GenerateRequest, progress: Progress, cancelled: Cancelled) -> GenerateResult:
+        """Denoise ``request.variations`` motions together. Raises BackendError, ``cancelled`` among others."""
+        began = time.perf_counter()
+        preset = self._preset(request.preset)
+        steps = request.steps or preset["steps"]
+        scale = self.config.guidance_scale if request.guidance_scale is None else request.guidance_scale
+        progress("text", 0, 1)
+        count, warnings = request.variations, []
+        ids, mask = (x.to(self.device) for x in text.tokenise(self.tokenizer, [request.prompt, ""]))
+        states, cache = self._prefix(ids, mask)
+        seconds = request.seconds
+        if seconds is None:
+            seconds, warning = self._duration(cache, mask)
+            warnings += warning
+        if not self.config.min_seconds <= seconds <= self.config.max_seconds:
+            low, high = self.config.min_seconds, self.config.max_seconds
+            raise BackendError("bad_duration", f"The length must be between {low:g} and {high:g} seconds, not {seconds:g}.")
+        encoded = time.perf_counter()
+        first = secrets.randbelow(2**31) if request.seed is None else request.seed
+        seeds = [first + i for i in range(count)]
+        frames = round(seconds * FPS)
+        length = -(-frames // STRIDE)
+        noise = torch.stack([_noise(seed, length, self.config.codec.latent) for seed in seeds]).to(self.device)
+
+        rows = torch.arange(2, device=self.device).repeat_interleave(count)
+        words, word_mask = states[rows, 1:], mask[rows, 1:]
+        if words.shape[1] == 0:
+            words, word_mask = states[rows], torch.zeros_like(mask[rows])
+        lengths = torch.full((2 * count,), length, device=self.device)
+        every = preset["language_every"] if self.loop else 0
+        if every:
+            cache.batch_repeat_interleave(count)
+        prefix_mask, hidden = mask[rows], None
+
+        def predict(x_t: Tensor, t: int) -> Tensor:
+            nonlocal hidden
+            x_t, t = x_t.repeat(2, 1, 1), torch.full((2 * count,), t, device=self.device)
+            if every and step % every == 0:
+                hidden = self.loop.motion_states(x_t, t, lengths, cache, prefix_mask)
+                cache.crop(-(length + 2))
+            conditional, unconditional = self.head(x_t, t, lengths, words, word_mask, hidden).chunk(2)
+            return guided(conditional, unconditional, scale)
+
+        step = 0
+
+        def on_step(index: int) -> None:
+            nonlocal step
+            step = index
+            if cancelled():
+                raise BackendError("cancelled", "The generation was cancelled.", retryable=True)
+            progress("denoise", index, steps)
+
+        latents = ddim(predict, noise, self.alpha_bar, steps, on_step=on_step)
+        denoised = time.perf_counter()
+        progress("decode", 0, 1)
+        decoded = self.codec.decode(latents).cpu().numpy()
+        motions = [features.decode(row[:frames]) for row in decoded]
+        if not all(np.isfinite(m.rotations).all() and np.isfinite(m.translation).all() for m in motions):
+            raise BackendError("internal", "The model produced numbers that are not finite.", "Try another seed.", True)
+        done = time.perf_counter()
+        timings = {"text": encoded - began, "denoise": denoised - encoded, "decode": done - denoised}
+        return GenerateResult(motions, seeds, timings, warnings)
+
+    @torch.no_grad()
+    def caption(self, motion: Motion, progress: Progress, cancelled: Cancelled) -> str:
+        """One sentence about a canonical 30 fps motion. Motions longer than the model's window are read from the start."""
+        if self.loop is None:
+            raise BackendError("bad_request", "These weights cannot caption: their language half is not trained.")
+
+        def on_token(index: int) -> None:
+            if cancelled():
+                raise BackendError("cancelled", "The caption was cancelled.", retryable=True)
+            progress("caption", index, 0)
+
+        return self.loop.write_caption(self.encode(motion)[None], on_token)
+
+    @torch.no_grad()
+    def encode(self, motion: Motion) -> Tensor:
+        """Latents (L,32) of a canonical motion, at most ``max_seconds`` long."""
+        frames = min(motion.frames, int(self.config.max_seconds * FPS)) // STRIDE * STRIDE
+        if frames < int(self.config.min_seconds * FPS) // STRIDE * STRIDE:
+            raise BackendError("bad_motion", f"The motion is too short: at least {self.config.min_seconds:g} s are needed.")
+        same = Motion(motion.rotations[:frames], motion.translation[:frames], CANONICAL_OFFSETS, FPS, motion.contacts[:frames])
+        return self.codec.encode(torch.from_numpy(features.encode(same)).to(self.device)[None])[0]
+
+    def _prefix(self, ids: Tensor, mask: Tensor):
+        return self.loop.prefix(ids, mask) if self.loop else text.text_states(self.language_model, ids, mask)
+
+    def _duration(self, cache, mask: Tensor) -> tuple[float, list[str]]:
+        if self.loop is None:
+            return FALLBACK_SECONDS, [f"No length was given: {FALLBACK_SECONDS:g} seconds were used."]
+        logits = self.loop.duration_logits(cache, mask)[0]
+        cache.crop(-1)
+        expected = (logits.softmax(-1).cpu() * torch.tensor(DURATION_DIGITS)).sum().item()
+        return min(max(round(expected, 1), self.config.min_seconds), self.config.max_seconds), []
+
+    def _preset(self, name: str | None) -> dict:
+        found = {p["name"]: p for p in presets(self.config)}
+        name = name or self.config.default_preset
+        if name not in found:
+            raise BackendError("bad_request", f"There is no preset called {name!r}.", f"Choose one of: {', '.join(found)}.")
+        return found[name]
+
+    def load_head(self, folder: Path) -> None:
+        """Start from another checkpoint's head (stage 1 into stage 2)."""
+        self.head.load_state_dict({k: v.float() for k, v in load_file(Path(folder) / "head.safetensors").items()})
+
+
+def presets(config: MoMugConfig) -> list[dict]:
+    """What the panel offers: steps, and every how many steps the language model sees the motion (0: never)."""
+    fast = {"name": "fast", "label": "Fast", "steps": config.steps, "language_every": 0}
+    full = {"name": "full", "label": "Full", "steps": config.steps, "language_every": 1}
+    return [fast, full] if config.lora_rank else [fast]
+
+
+
+def _noise(seed: int, length: int, width: int) -> Tensor:
+    """Noise (length,width) that depends on the seed alone, on every device."""
+    return torch.randn(length, width, generator=torch.Generator().manual_seed(seed % 2**63))
+
+
+def save_checkpoint(model: MoMug, folder: Path) -> None:
+    """Write config.json, codec, head and, when there is one, the language half, as float16 safetensors with their hashes."""
+    from backend.training.codec import save_codec
+
+    folder.mkdir(parents=True, exist_ok=True)
+    save_codec(model.codec, folder)
+    _save(model.head.state_dict(), folder / "head.safetensors")
+    if model.loop is not None:
+        _save(model.loop.trainable(), folder / "language.safetensors")
+    config = model.config.to_dict()
+    config |= {"presets": presets(model.config), "captions": model.loop is not None}
+    config["sha256"] = {p.name: base.sha256_file(p) for p in sorted(folder.glob("*.safetensors"))}
+    (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+
+
+def _save(tensors: dict[str, Tensor], path: Path) -> None:
+    save_file({k: v.detach().to("cpu", torch.float16).contiguous() for k, v in tensors.items()}, path)
+
+
+def load_checkpoint(folder: Path, device: str = "auto", precision: str = "auto") -> MoMug:
+    """Load a MoMug checkpoint folder; see ``backend.models.load`` for arguments and errors."""
+    from backend.training.codec import load_codec
+
+    folder = Path(folder)
+    config = _verified_config(folder)
+    if config.base != base.base_hash():
+        raise BackendError(
+            "base_mismatch",
+            "These weights belong to another base language model than the installed one.",
+            "Reinstall the base model (python3 build.py setup), or choose other weights.",
+        )
+    device = _device(device)
+    dtype = _precision(precision, device)
+    codec = load_codec(folder, device)
+    language_model, tokenizer = base.load_language_model(device=device, dtype=dtype), base.load_tokenizer()
+    head = MotionHead(config)
+    head.load_state_dict({k: v.float() for k, v in load_file(folder / "head.safetensors").items()})
+    loop = None
+    if config.lora_rank:
+        loop = LanguageLoop(config, language_model, tokenizer)
+        load_loop(loop, folder / "language.safetensors")
+        loop.requires_grad_(False).eval().to(device)
+    return MoMug(config, codec, head.requires_grad_(False).eval().to(device), language_model, tokenizer, loop)
+
+
+def load_loop(loop: LanguageLoop, path: Path) -> None:
+    stored, wanted = load_file(path), loop.trainable()
+    if stored.keys() != wanted.keys():
+        raise BackendError("checkpoint_damaged", f"{path.name} does not fit its config.json.", "Install the weights again.")
+    with torch.no_grad():
+        for name, parameter in wanted.items():
+            parameter.copy_(stored[name])
+
+
+def _verified_config(folder: Path) -> MoMugConfig:
+    hint = "Install the weights again."
+    try:
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = MoMugConfig.from_dict(values)
+        hashes = values["sha256"]
+    except FileNotFoundError as error:
+        raise BackendError("checkpoint_missing", f"The weights are missing: there is no {folder.name} checkpoint.", hint) from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise BackendError("checkpoint_damaged", f"The configuration of {folder.name} is damaged.", hint) from error
+    for name, expected in hashes.items():
+        if not (folder / name).is_file():
+            raise BackendError("checkpoint_missing", f"The weights are incomplete: {name} of {folder.name} is missing.", hint)
+        if base.sha256_file(folder / name) != expected:
+            raise BackendError("checkpoint_damaged", f"The weights are damaged: {name} of {folder.name} has changed.", hint)
+    return config
+
+
+def _device(name: str) -> str:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BackendError("bad_request", "There is no usable CUDA device.", "Choose CPU or automatic.")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def _precision(name: str, device: str) -> torch.dtype:
+    if name == "auto":
+        fast = device == "cuda" or torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        name = "bfloat16" if fast else "float32"
+    try:
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+    except KeyError as error:
+        raise BackendError("bad_request", f"There is no precision called {name!r}.", "Choose float32 or bfloat16.") from error

@@ -1,0 +1,97 @@
+"""The codec's task: reconstruct windows of features."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from backend.codecs.causal_vae import STRIDE, CausalVAE, CausalVAEConfig, reconstruction_loss
+from backend.motion import features
+from backend.motion.features import Normaliser
+from backend.training.dataset import load_windows
+
+
+class CodecTask:
+    """Trains ``CausalVAE`` on random crops; validates on whole held-out windows."""
+
+    def __init__(self, recipe: dict, data: Path, device: str):
+        self.window, self.batch = recipe.get("window", 64), recipe.get("batch", 32)
+        self.device, self.bf16 = device, recipe.get("bf16", True)
+        train = [w for w in load_windows(data, "train").features if len(w) >= self.window]
+        self.validation = [torch.from_numpy(_trim(w)).to(device) for w in load_windows(data, "val").features]
+        stacked = np.concatenate(train)
+        self.frames = torch.from_numpy(stacked).to(device)
+        lengths = np.array([len(w) for w in train])
+        self.starts = np.cumsum(lengths) - lengths
+        self.room = lengths - self.window + 1
+        self.generator = np.random.default_rng(recipe.get("seed", 0))
+        self.model = CausalVAE(CausalVAEConfig(**recipe.get("codec", {}))).to(device)
+        normaliser = Normaliser.fit(stacked)
+        self.model.mean.copy_(normaliser.mean)
+        self.model.std.copy_(normaliser.std)
+
+    def parameter_groups(self, learning_rate: float) -> list[dict]:
+        return [{"params": list(self.model.parameters()), "lr": learning_rate}]
+
+    def _crops(self, count: int) -> torch.Tensor:
+        picks = self.generator.choice(len(self.starts), count, p=self.room / self.room.sum())
+        begins = self.starts[picks] + (self.generator.random(count) * self.room[picks]).astype(int)
+        index = torch.from_numpy(begins[:, None] + np.arange(self.window)).to(self.device)
+        return self.frames[index]
+
+    def loss(self, model):
+        return reconstruction_loss(model, self._crops(self.batch), self.bf16)
+
+    def validate(self, model) -> dict[str, float]:
+        """MPJPE (mm, pelvis-relative), path error, rotation error (degrees) and jerk ratio on held-out windows."""
+        position, rotation, path, jerk, real_jerk, count = 0.0, 0.0, 0.0, 0.0, 0.0, 0
+        for window in self.validation:
+            back = model.decode(model.encode(window[None]))[0]
+            a, b = features.local_positions(back), features.local_positions(window)
+            position += (a - b).norm(dim=-1).sum().item() / 22
+            ra = features.six_to_matrix(back[:, 4:136].unflatten(-1, (22, 6)))
+            rb = features.six_to_matrix(window[:, 4:136].unflatten(-1, (22, 6)))
+            trace = (ra * rb).sum((-1, -2))
+            rotation += ((trace - 1) / 2).clamp(-1, 1).acos().mean(-1).sum().item()
+            made, real = features.decode(back.cpu().numpy()), features.decode(window.cpu().numpy())
+            path += float(np.linalg.norm(made.translation - real.translation, axis=-1).sum())
+            jerk += float(np.linalg.norm(np.diff(made.joints(), 3, axis=0), axis=-1).mean()) * len(window)
+            real_jerk += float(np.linalg.norm(np.diff(real.joints(), 3, axis=0), axis=-1).mean()) * len(window)
+            count += len(window)
+        mpjpe, degrees = 1000 * position / count, np.degrees(rotation / count)
+        ratio = jerk / max(real_jerk, 1e-9)
+        return {
+            "score": mpjpe + 5 * degrees + 20 * abs(ratio - 1),
+            "mpjpe_mm": mpjpe,
+            "rotation_degrees": float(degrees),
+            "path_error_mm": 1000 * path / count,
+            "jerk_ratio": ratio,
+        }
+
+    def export(self, model, folder: Path, record: dict) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        latents = torch.cat([model.encode_raw(self._crops(64)).flatten(0, 1) for _ in range(16)])
+        model.latent_mean.copy_(latents.mean(0))
+        model.latent_std.copy_(latents.std(0))
+        save_codec(model, folder)
+        (folder / "training.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+
+def _trim(window: np.ndarray) -> np.ndarray:
+    return window[: len(window) // STRIDE * STRIDE]
+
+
+def save_codec(model: CausalVAE, folder: Path) -> None:
+    tensors = {k: v.detach().cpu().half() for k, v in model.state_dict().items()}
+    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "codec.safetensors")
+    (folder / "codec.json").write_text(json.dumps(model.config.to_dict(), indent=1), encoding="utf-8")
+
+
+def load_codec(folder: Path, device: str = "cpu") -> CausalVAE:
+    """The codec of a run folder or checkpoint, frozen, float32."""
+    config = CausalVAEConfig(**json.loads((Path(folder) / "codec.json").read_text(encoding="utf-8")))
+    model = CausalVAE(config)
+    model.load_state_dict({k: v.float() for k, v in load_file(Path(folder) / "codec.safetensors").items()})
+    return model.requires_grad_(False).eval().to(device)

@@ -1,0 +1,218 @@
+"""MoMug's task, both stages: the motion head on cached text states, then the language model in the loop."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from backend.codecs.causal_vae import STRIDE
+from backend.evaluation.prompts import adherence
+from backend.language import base, text
+from backend.models.momug.config import MoMugConfig
+from backend.models.momug.head import MotionHead
+from backend.models.momug.language_loop import DURATION_DIGITS, LanguageLoop
+from backend.models.momug.model import MoMug, save_checkpoint
+from backend.models.momug.sampling import add_noise, cosine_alpha_bar, min_snr_weight
+from backend.protocol import FPS
+from backend.training.codec import load_codec
+from backend.training.dataset import Windows, load_windows
+
+
+class TextCache:
+    """Hidden states of every caption of a data set, computed once: (tokens,576) float16 and where each caption lies."""
+
+    def __init__(self, language_model, tokenizer, captions: list[str], device: str, batch: int = 64):
+        self.index = {caption: i for i, caption in enumerate(captions)}
+        order = sorted(range(len(captions)), key=lambda i: len(captions[i]))
+        self.states: list[Tensor | None] = [None] * len(captions)
+        for begin in range(0, len(order), batch):
+            rows = order[begin : begin + batch]
+            ids, mask = text.tokenise(tokenizer, [captions[i] for i in rows])
+            states, _ = text.text_states(language_model, ids.to(device), mask.to(device))
+            for row, index in enumerate(rows):
+                self.states[index] = states[row, 1 : mask[row].sum()].to("cpu", torch.float16)
+
+    def batch(self, captions: list[str], drop: np.ndarray) -> tuple[Tensor, Tensor]:
+        """States (B,S,576) float32 and mask (B,S); rows with ``drop`` are unconditional."""
+        found = [self.states[self.index[c]] for c in captions]
+        longest = max(len(f) for f in found)
+        states = torch.zeros(len(found), longest, found[0].shape[-1])
+        mask = torch.zeros(len(found), longest, dtype=torch.bool)
+        for row, (state, dropped) in enumerate(zip(found, drop, strict=True)):
+            if not dropped:
+                states[row, : len(state)] = state.float()
+                mask[row, : len(state)] = True
+        return states, mask
+
+
+class MoMugTask:
+    """Stage 1 (``stage = 1``): x_t, t and cached text states into the head; no language model in the loop."""
+
+    def __init__(self, recipe: dict, data: Path, device: str, out: Path):
+        self.recipe, self.device = recipe, device
+        self.batch, self.text_dropout = recipe.get("batch", 64), recipe.get("text_dropout", 0.1)
+        self.codec_folder = out.parent / recipe.get("codec", "codec/best")
+        codec = load_codec(self.codec_folder, device)
+        self.config = MoMugConfig(codec=codec.config, base=base.base_hash(), **recipe.get("model", {}))
+        self.alpha_bar = cosine_alpha_bar(self.config.timesteps).to(device)
+        self.random = np.random.default_rng(recipe.get("schedule", {}).get("seed", 0))
+        self.train, self.val = load_windows(data, "train"), load_windows(data, "val")
+        self.train_latents = encode_all(codec, self.train, device)
+        self.val_latents = encode_all(codec, self.val, device)
+        self.weights = np.array([row.get("weight", 1.0) for row in self.train.rows])
+        self.queue: list[np.ndarray] = []
+        tokenizer = base.load_tokenizer()
+        language_model = base.load_language_model(device=device, dtype=torch.bfloat16)
+        captions = sorted({c for rows in (self.train.rows, self.val.rows) for row in rows for c in row["captions"]})
+        self.cache = TextCache(language_model, tokenizer, captions, device)
+        self.momug = MoMug(self.config, codec, MotionHead(self.config).to(device), language_model, tokenizer)
+        if "start" in recipe:
+            self.momug.load_head(out.parent / recipe["start"])
+        self.model = self.momug.head
+
+    def parameter_groups(self, learning_rate: float) -> list[dict]:
+        decay = [p for p in self.model.parameters() if p.ndim > 1]
+        plain = [p for p in self.model.parameters() if p.ndim <= 1]
+        return [{"params": decay, "lr": learning_rate}, {"params": plain, "lr": learning_rate, "weight_decay": 0.0}]
+
+    def _next_rows(self) -> np.ndarray:
+        """Indices of a batch of windows of similar length."""
+        if not self.queue:
+            count = len(self.train) // self.batch * self.batch or self.batch
+            drawn = self.random.choice(len(self.train), count, p=self.weights / self.weights.sum())
+            lengths = np.array([len(self.train_latents[i]) for i in drawn])
+            drawn = drawn[np.argsort(lengths + self.random.uniform(-4, 4, count))]
+            self.queue = np.array_split(drawn, max(count // self.batch, 1))
+            self.random.shuffle(self.queue)
+        return self.queue.pop()
+
+    def _motion_loss(self, model, latents: list[Tensor], captions: list[str], t: Tensor, noise, drop) -> Tensor:
+        """Weighted MSE of x0; ``noise`` (B,80,32) or None for fresh noise; rows with ``drop`` see no text."""
+        x0, lengths = pad(latents, self.device)
+        states, mask = self.cache.batch(captions, drop)
+        if noise is None:
+            noise = torch.randn_like(x0)
+        x_t = add_noise(x0, noise[:, : x0.shape[1]], self.alpha_bar[t])
+        hidden = self._hidden(x_t, t, lengths, captions, drop)
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.recipe.get("bf16", True)):
+            predicted = self.momug.head(x_t, t, lengths, states.to(self.device), mask.to(self.device), hidden)
+        valid = (torch.arange(x0.shape[1], device=self.device) < lengths[:, None]).float()
+        error = F.mse_loss(predicted, x0, reduction="none").mean(-1)
+        error = (error * valid).sum(1) / valid.sum(1)
+        return (error * min_snr_weight(self.alpha_bar[t])).mean()
+
+    def _hidden(self, x_t: Tensor, t: Tensor, lengths: Tensor, captions: list[str], drop) -> Tensor | None:
+        """Hidden states of the language model for the motion tokens: none in stage 1."""
+        return None
+
+    def _draw(self) -> tuple[np.ndarray, list[str]]:
+        rows = self._next_rows()
+        return rows, [str(self.random.choice(self.train.rows[i]["captions"])) for i in rows]
+
+    def loss(self, model):
+        rows, captions = self._draw()
+        t = torch.from_numpy(self.random.integers(0, self.config.timesteps, len(rows))).to(self.device)
+        drop = self.random.random(len(rows)) < self.text_dropout
+        loss = self._motion_loss(model, [self.train_latents[i] for i in rows], captions, t, None, drop)
+        return loss, {"loss": loss.item()}
+
+    def validate(self, model) -> dict[str, float]:
+        """Loss on held-out windows at fixed timesteps and noise, and how many of our prompts are obeyed."""
+        generator = torch.Generator().manual_seed(0)
+        total, count = 0.0, 0
+        for begin in range(0, len(self.val), self.batch):
+            rows = range(begin, min(begin + self.batch, len(self.val)))
+            latents = [self.val_latents[i] for i in rows]
+            captions = [self.val.rows[i]["captions"][0] for i in rows]
+            noise = torch.randn(len(latents), 80, self.config.codec.latent, generator=generator).to(self.device)
+            for level in (100, 300, 500, 700, 900):
+                t = torch.full((len(latents),), level, device=self.device)
+                loss = self._motion_loss(model, latents, captions, t, noise, np.zeros(len(latents)))
+                total, count = total + loss.item() * len(latents), count + len(latents)
+        figures = adherence(self.momug, seeds=2)
+        return {"score": total / count + (1 - figures["passed"]), "val_loss": total / count, **figures}
+
+    def export(self, model, folder: Path, record: dict) -> None:
+        save_checkpoint(self.momug, folder)
+        (folder / "training.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+
+class MoMugLoopTask(MoMugTask):
+    """Stage 2: motion tokens pass through the language model with LoRA; captions and lengths are learned here.
+
+    A step is either denoising (with probability ``denoise_share``) or captioning and length prediction:
+    L = L_text + lambda * L_motion in expectation.
+    """
+
+    def __init__(self, recipe: dict, data: Path, device: str, out: Path):
+        super().__init__(recipe, data, device, out)
+        loop = LanguageLoop(self.config, self.momug.language_model, self.momug.tokenizer).to(device)
+        self.momug.loop = loop
+        for name, parameter in loop.named_parameters():
+            parameter.requires_grad_("lora_" in name or not name.startswith("language."))
+        self.model = nn.ModuleDict({"head": self.momug.head, "loop": loop})
+
+    def parameter_groups(self, learning_rate: float) -> list[dict]:
+        loop = self.momug.loop
+        lora = [p for n, p in loop.named_parameters() if "lora_" in n]
+        rest = [p for n, p in loop.named_parameters() if not n.startswith("language.")]
+        head = list(self.momug.head.parameters())
+        faster = self.recipe.get("projection_rate", 4.0)
+        return [
+            {"params": lora, "lr": learning_rate},
+            {"params": rest, "lr": learning_rate * faster},
+            {"params": head, "lr": learning_rate * self.recipe.get("head_rate", 1.0)},
+        ]
+
+    def _prefix(self, captions: list[str], drop):
+        sentences = ["" if dropped else caption for caption, dropped in zip(captions, drop, strict=True)]
+        ids, mask = (x.to(self.device) for x in text.tokenise(self.momug.tokenizer, sentences))
+        return self.momug.loop.prefix(ids, mask)[1], mask
+
+    def _hidden(self, x_t, t, lengths, captions, drop):
+        cache, mask = self._prefix(captions, drop)
+        return self.momug.loop.motion_states(x_t, t, lengths, cache, mask)
+
+    def loss(self, model):
+        if self.random.random() < self.recipe.get("denoise_share", 0.5):
+            loss, logs = super().loss(model)
+            return self.recipe.get("lambda_motion", 1.0) * loss, {"motion": logs["loss"]}
+        rows, captions = self._draw()
+        said, durations = self._text_losses(captions, [self.train_latents[i] for i in rows])
+        return said + 0.2 * durations, {"caption": said.item(), "duration": durations.item()}
+
+    def _text_losses(self, captions: list[str], found: list[Tensor]) -> tuple[Tensor, Tensor]:
+        latents, lengths = pad(found, self.device)
+        said = self.momug.loop.caption_loss(latents, lengths, captions)
+        cache, mask = self._prefix(captions, np.zeros(len(captions)))
+        seconds = (lengths * STRIDE / FPS).round().long().clamp(DURATION_DIGITS[0], DURATION_DIGITS[-1])
+        return said, F.cross_entropy(self.momug.loop.duration_logits(cache, mask), seconds - DURATION_DIGITS[0])
+
+    def validate(self, model) -> dict[str, float]:
+        losses = []
+        for begin in range(0, len(self.val), 16):
+            rows = range(begin, min(begin + 16, len(self.val)))
+            captions = [self.val.rows[i]["captions"][0] for i in rows]
+            losses.append(self._text_losses(captions, [self.val_latents[i] for i in rows])[0].item())
+        caption = float(np.mean(losses))
+        figures = super().validate(model)
+        return figures | {"score": figures["score"] + 0.3 * caption, "caption_loss": caption}
+
+
+def pad(latents: list[Tensor], device: str) -> tuple[Tensor, Tensor]:
+    """Latents [(L_i,32)] to (B,max L,32) with zeros, and lengths (B,)."""
+    lengths = torch.tensor([len(x) for x in latents], device=device)
+    return torch.nn.utils.rnn.pad_sequence(latents, batch_first=True).to(device), lengths
+
+
+@torch.no_grad()
+def encode_all(codec, windows: Windows, device: str) -> list[Tensor]:
+    """Latents (L,32) of every window, in order."""
+    found = []
+    for window in windows.features:
+        trimmed = torch.from_numpy(window[: len(window) // STRIDE * STRIDE]).to(device)
+        found.append(codec.encode(trimmed[None])[0])
+    return found

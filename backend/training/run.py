@@ -1,0 +1,58 @@
+"""``python -m backend train``: a recipe by name, a data set, an output folder."""
+
+import logging
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+
+from backend.errors import BackendError
+from backend.training.trainer import Schedule, fit
+
+RECIPES = Path(__file__).parent / "recipes"
+log = logging.getLogger(__name__)
+
+
+def read_recipe(name: str) -> dict:
+    """A recipe by name (``recipes/<name>.toml``) or by path. Raises BackendError ``bad_file``."""
+    path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
+        raise BackendError("bad_file", f"There is no recipe {name!r}.", f"Known recipes: {known}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BackendError("bad_file", f"The recipe {path} is not valid TOML: {error}.") from error
+
+
+def train(
+    recipe: str,
+    data: Path,
+    out: Path,
+    resume: bool = False,
+    max_minutes: float | None = None,
+    device: str = "auto",
+) -> dict:
+    """Train ``recipe`` on the built data set ``data``; returns the record of the best validation.
+
+    Raises BackendError for a missing recipe or data set, or when there is nothing to resume.
+    """
+    values = read_recipe(recipe)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    known = {f.name for f in fields(Schedule)}
+    schedule = Schedule(**{k: v for k, v in values.get("schedule", {}).items() if k in known})
+    torch.manual_seed(schedule.seed)
+    if values["task"] == "codec":
+        from backend.training.codec import CodecTask
+
+        task = CodecTask(values, Path(data), device)
+    elif values["task"] == "momug":
+        from backend.training.momug import MoMugLoopTask, MoMugTask
+
+        kind = MoMugLoopTask if values.get("model", {}).get("lora_rank") else MoMugTask
+        task = kind(values, Path(data), device, Path(out))
+    else:
+        raise BackendError("bad_file", f"The recipe names an unknown task {values['task']!r}.")
+    return fit(task, schedule, Path(out), resume, max_minutes)
