@@ -162,10 +162,7 @@ def _tpose(rig: Rig, bone_map: BoneMap, heads: np.ndarray, frame: np.ndarray, at
     # The pelvis from the hips' axis and the start of the spine; short pelvises have no readable lean
     lean = first - hips if np.linalg.norm(first - hips) > 0.05 * np.linalg.norm(shoulders - hips) else shoulders - hips
     turns["pelvis"] = _near(_frame_turn(at("left_hip") - at("right_hip"), lean, frame), identity)
-    chest_base = heads[rig.index[spine[-1]]]
-    if np.linalg.norm(shoulders - chest_base) < 0.1 * np.linalg.norm(shoulders - hips):
-        chest_base = hips
-    chest = _near(_frame_turn(at("left_shoulder") - at("right_shoulder"), shoulders - chest_base, frame), identity)
+    chest = _near(_frame_turn(at("left_shoulder") - at("right_shoulder"), shoulders - hips, frame), identity)
     for i, joint in enumerate(canonical.SPINE):
         turns[joint] = rot.slerp(turns["pelvis"], chest, np.asarray((i + 1) / 3))
     turns["neck"] = chest

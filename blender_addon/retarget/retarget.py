@@ -27,6 +27,9 @@ class RigAnimation:
     root: name of the bone that carries travel.
     root_location: (T,3) basis location of ``root`` (Blender's ``pose_bone.location``).
     fps: frames per second of T.
+    reference: the rig's reference pose when it is not its rest pose (see ``Rig``): to be kept with the armature, for
+        the action it was read from is replaced.
+    warnings: sentences for the artist about joints the rig cannot show.
     """
 
     bones: list[str]
@@ -34,6 +37,7 @@ class RigAnimation:
     root: str
     root_location: np.ndarray
     fps: float
+    reference: np.ndarray | None = None
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -203,7 +207,7 @@ class Chain:
         moved = (head @ inverse[:3, :3].T + inverse[:3, 3]) - rig.bones[root].head
         if rig.bones[root].local_location:
             moved = moved @ rig.bones[root].matrix[:3, :3]
-        return RigAnimation(names, rotations, self.root, moved, fps)
+        return RigAnimation(names, rotations, self.root, moved, fps, rig.reference)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from ..retarget.rest_pose import is_human
 from ..rig import Bone, BoneMap, Rig, RigError, match
 from . import compat, posing
 
+_REFERENCE = "momug_reference"
 # Constraints that replace what is keyed on a bone
 _REPLACING = {"COPY_TRANSFORMS", "COPY_ROTATION", "IK", "SPLINE_IK", "ARMATURE", "CHILD_OF", "DAMPED_TRACK", "TRACK_TO",
               "LOCKED_TRACK", "STRETCH_TO", "ACTION", "TRANSFORM"}  # fmt: skip
@@ -80,6 +81,9 @@ def read_rig(armature: bpy.types.Object) -> Rig:
     rig = Rig(armature.name, bones(armature), np.array(armature.matrix_world))
     mapping = match(rig.bones)
     if mapping.error is None and not is_human(rig, mapping):
+        rig.reference = _kept_reference(armature, rig)
+        if rig.reference is not None:
+            return rig
         data = armature.animation_data
         action = data.action if data else None
         if action is not None and compat.fcurves(action, armature):
@@ -88,6 +92,18 @@ def read_rig(armature: bpy.types.Object) -> Rig:
             if not is_human(rig, mapping):
                 rig.reference = None
     return rig
+
+
+def keep_reference(armature: bpy.types.Object, reference: np.ndarray) -> None:
+    """Remember the reference pose (n,4,4) of a figure whose rest pose is not human, in the order of :func:`bones`."""
+    armature[_REFERENCE] = np.asarray(reference, dtype=np.float64).ravel().tolist()
+
+
+def _kept_reference(armature: bpy.types.Object, rig: Rig) -> np.ndarray | None:
+    kept = armature.get(_REFERENCE)
+    if kept is None or len(kept) != 16 * len(rig.bones):
+        return None
+    return np.array(kept[:]).reshape(-1, 4, 4)
 
 
 def bone_map(armature: bpy.types.Object) -> BoneMap:

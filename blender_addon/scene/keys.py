@@ -9,7 +9,7 @@ from ..retarget import RigAnimation
 from ..retarget import rotations as rot
 from ..rig import RigError
 from . import compat, posing
-from .armature import problem
+from .armature import keep_reference, problem
 
 _METADATA = "momug"
 
@@ -49,6 +49,8 @@ def write_action(
     except Exception:
         bpy.data.actions.remove(action)
         raise
+    if animation.reference is not None:
+        keep_reference(armature, animation.reference)
     previous = armature.animation_data.action if armature.animation_data else None
     if previous is not None:
         previous.use_fake_user = True

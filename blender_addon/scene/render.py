@@ -17,6 +17,7 @@ from .capture import poses, scene_fps
 from .export import skins
 
 _TITLE_PIXELS = 56
+_GAP = 3
 
 
 def contact_sheet(
@@ -41,8 +42,7 @@ def contact_sheet(
     if not frames:
         raise RigError("A contact sheet needs at least one frame.")
     columns = columns or (len(frames) if len(frames) <= 5 else -(-len(frames) // 2))
-    rows = -(-len(frames) // columns)
-    measures = stage.Measures(rig, matrices)
+    measures = stage.Measures(rig, matrices, skins(armature))
     source = bpy.context.scene
     with _scene(armature, rig, measures, size) as (scene, camera, label):
         cells = []
@@ -54,19 +54,23 @@ def contact_sheet(
             stage.aim(camera, centre, measures)
             label.data.body = f"{frame}   {(frame - known[0]) / scene_fps():.1f} s"
             cells.append(_pixels(scene, size))
-        sheet = np.concatenate(
-            [
-                np.concatenate(
-                    [cells[i] if i < len(cells) else np.ones_like(cells[0]) for i in range(r * columns, (r + 1) * columns)],
-                    axis=1,
-                )
-                for r in reversed(range(rows))
-            ]
-        )
+        sheet = _grid(cells, columns)
         if title:
             sheet = np.concatenate([sheet, _title(scene, camera, title, sheet.shape[1], measures)])
     _save(sheet, path)
     return path
+
+
+def _grid(cells: list[np.ndarray], columns: int) -> np.ndarray:
+    """Pictures (h,w,4), bottom row first, as a grid read from the top left, with a white gap between them."""
+    height, width = cells[0].shape[:2]
+    rows = -(-len(cells) // columns)
+    sheet = np.ones((rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 4), dtype=np.float32)
+    for i, cell in enumerate(cells):
+        bottom = (rows - 1 - i // columns) * (height + _GAP)
+        left = (i % columns) * (width + _GAP)
+        sheet[bottom : bottom + height, left : left + width] = cell
+    return sheet
 
 
 @contextmanager
@@ -132,7 +136,7 @@ def _title(scene, camera, title: str, width: int, measures: "stage.Measures") ->
         aspect = width / _TITLE_PIXELS
         text.data.align_x, text.data.align_y = "CENTER", "CENTER"
         camera.data.ortho_scale = 2.0 * aspect
-        text.location = (0.0, 0.0, -1.0)
+        text.location = (0.0, 0.0, -measures.unit)
         text.data.size = 1.0
         bpy.context.view_layer.update()
         scene.view_layers[0].update()

@@ -13,7 +13,7 @@ KINDS = ("objects", "meshes", "curves", "cameras", "materials", "worlds")
 _BACKGROUND = (0.56, 0.565, 0.57)
 _FLOOR = ((0.86, 0.87, 0.88, 1.0), (1.0, 1.0, 1.0, 1.0))
 _PATH = (0.90, 0.42, 0.16, 1.0)
-_INK = (0.16, 0.18, 0.20, 1.0)
+_INK = (0.01, 0.01, 0.012, 1.0)
 _STICKS = ((0.80, 0.71, 0.58, 1.0), (0.20, 0.45, 0.75, 1.0), (0.80, 0.28, 0.22, 1.0))
 # Seen from the front left, a little from above
 _AZIMUTH, _ELEVATION = np.radians(52.0), np.radians(14.0)
@@ -25,7 +25,7 @@ class Measures:
     path: (T,3) the pelvis on the floor. height: from floor to the top of the head. facing: (3,) at rest.
     """
 
-    def __init__(self, rig: Rig, matrices: np.ndarray):
+    def __init__(self, rig: Rig, matrices: np.ndarray, body: list[bpy.types.Object]):
         linear, moved = rig.object_matrix[:3, :3], rig.object_matrix[:3, 3]
         heads = rig.rest[:, :3, 3] @ linear.T + moved
         mapping = match(rig.bones)
@@ -41,6 +41,10 @@ class Measures:
             self.height = max(top - self.ground, 1e-6) * 1.1
             self.unit = self.height / 1.78
             root = 0
+        tops = [(item.matrix_world @ Vector(corner)).z for item in body for corner in item.bound_box]
+        tops.append(heads[:, 2].max())
+        # Props that tower over the figure do not count
+        self.height = min(max(max(tops) - self.ground, 0.9 * self.height), 2.5 * self.height)
         self.path = matrices[:, root, :3, 3] @ linear.T + moved
         self.path[:, 2] = self.ground
         self.lift = np.ptp(matrices[:, root, :3, 3] @ linear[2])
@@ -168,7 +172,7 @@ def look(scene: bpy.types.Scene, size: tuple[int, int]) -> None:
     scene.world = world
     display = scene.display
     display.render_aa = "8"
-    display.light_direction = (0.45, 0.35, 0.82)
+    display.light_direction = (0.25, 0.3, 0.92)
     display.shadow_focus = 0.4
     shading = display.shading
     shading.light = "STUDIO"
@@ -221,7 +225,8 @@ def sticks(armature: bpy.types.Object, rig: Rig, measures: Measures) -> bpy.type
             if parent >= 0:
                 start = mapping.bone(canonical.JOINTS[parent])
                 add(start, rig.bones[rig.index[start]].head, rig.bones[rig.index[end]].head, colour)
-            if joint in ("head", "left_wrist", "right_wrist", "left_foot", "right_foot"):
+            following = [canonical.JOINTS[i] for i, p in enumerate(canonical.PARENTS) if canonical.JOINTS[p] == joint]
+            if not any(mapping.bone(name) for name in following):
                 bone = rig.bones[rig.index[end]]
                 add(end, bone.head, bone.tail, colour)
     else:
