@@ -24,7 +24,7 @@ from backend.motion import formats
 from backend.motion.skeleton import Motion
 
 SPLITS = ("train", "val", "test")
-HELD_OUT = {"val": 0.06, "test": 0.06}
+HELD_OUT = {"val": 0.09, "test": 0.05}
 HELD_SUBJECTS = 0.08  # share of performers who are seen in the test split only
 IDLE_SHARE = 0.05
 READABLE = {"amc", "bvh", "txt117", "npz"}
@@ -57,7 +57,9 @@ def find_clips(sources: list[Path], recipe: str) -> Iterator[Clip]:
                 try:
                     yield _from_row(folder, json.loads(line), recipe)
                 except (ValueError, KeyError, TypeError) as error:
-                    raise BackendError("bad_file", f"{table.name}, line {number}: this is no clip ({error}).") from error
+                    raise BackendError(
+                        "bad_file", f"{table.name}, line {number}: this is no clip ({error})."
+                    ) from error
         elif folder.is_dir():
             for path in sorted(folder.rglob("*")):
                 if path.suffix.lower() in formats.READERS:
@@ -121,9 +123,7 @@ class _Split:
         self.rows.append(row)
 
 
-def build(
-    sources: list[Path], out: Path, recipe: str = "shippable", progress: Callable[[str], None] = print
-) -> dict:
+def build(sources: list[Path], out: Path, recipe: str = "shippable", progress: Callable[[str], None] = print) -> dict:
     """Read, clean, cut, describe and save. Returns the statistics that it also writes to ``statistics.json``.
 
     recipe 'shippable' uses only clips whose licence lets a trained model be given away; 'all' uses everything.
@@ -167,7 +167,7 @@ def _read(clip: Clip) -> Motion:
         options["source_fps"] = clip.fps
     if clip.skeleton:
         options["skeleton"] = clip.skeleton
-    return formats.read(clip.path, **options)
+    return clean.repair(formats.read(clip.path, **options))
 
 
 def _add_windows(clip: Clip, motion: Motion, split: _Split, name: str, dropped: Counter) -> None:
@@ -179,6 +179,9 @@ def _add_windows(clip: Clip, motion: Motion, split: _Split, name: str, dropped: 
         if not parts:
             dropped["clip: idle and short"] += 1
     for start, stop in parts:
+        if stop - start < clean.SHORTEST and motion.frames > 1.5 * clean.SHORTEST:
+            dropped["part: shorter than a window between two rests"] += 1
+            continue
         for a, b in clean.cut(motion, start, stop, _seed(clip.id)):
             _add(clip, motion.slice(a, b), a, b, split, name, dropped)
         for longer, a, b in _longer(motion, start, stop):
@@ -208,7 +211,14 @@ def _longer(motion: Motion, start: int, stop: int) -> Iterator[tuple[Motion, int
 
 
 def _add(
-    clip: Clip, window: Motion, start: int, stop: int, split: _Split, name: str, dropped: Counter, extended: bool = False
+    clip: Clip,
+    window: Motion,
+    start: int,
+    stop: int,
+    split: _Split,
+    name: str,
+    dropped: Counter,
+    extended: bool = False,
 ) -> None:
     reason = clean.fault(window)
     if reason:

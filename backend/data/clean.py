@@ -4,6 +4,7 @@ import numpy as np
 
 from backend.data.measure import runs, smooth
 from backend.motion import rotations as rot
+from backend.motion.contacts import foot_contacts
 from backend.motion.skeleton import JOINT_INDEX, MIRROR, Motion
 
 IDLE_SPEED = 0.05  # m/s, mean over all joints
@@ -11,6 +12,7 @@ SHORTEST, LONGEST = 64, 300
 SHORTEST_CLIP = 32  # whole clips shorter than a window (a run through the capture volume) are kept from here on
 MAX_JOINT_SPEED = 25.0
 MAX_ROTATION = 75.0  # degrees a frame
+FLIP = 60.0  # degrees a frame that no limb does
 DEEPEST = -0.15
 SHOULDERS = [JOINT_INDEX["left_shoulder"], JOINT_INDEX["right_shoulder"]]
 
@@ -99,11 +101,35 @@ def fault(motion: Motion) -> str | None:
     if feet.min() < DEEPEST:
         return "a foot is far under the floor"
     lowest = np.minimum(joints[:, [10, 11], 1], joints[:, [7, 8], 1] - 0.06).min(1)
-    if (lowest > 0.25).mean() > 0.3:
+    if runs(lowest > 0.15, round(0.8 * motion.fps)) or (lowest > 0.25).mean() > 0.3:
         return "off the ground (equipment that is not in the data)"
     if np.percentile(lowest, 20) > 0.10:
         return "floats above the floor"
     return None
+
+
+def repair(motion: Motion) -> Motion:
+    """Flips of a joint that last at most a third of a second are bridged by interpolation.
+
+    Captured twist is undefined for a moment where a limb is straight; the joint then jumps away and back.
+    """
+    angle = np.degrees(rot.quaternion_angle(motion.rotations[:-1], motion.rotations[1:]))
+    rotations = motion.rotations.astype(np.float64)
+    longest = round(motion.fps / 3)
+    for joint in np.flatnonzero((angle > FLIP).any(0)):
+        pops = np.flatnonzero(angle[:, joint] > FLIP)
+        for group in np.split(pops, np.flatnonzero(np.diff(pops) > longest) + 1):
+            # frames before and after the flip; a lone jump is spread over its neighbours
+            before, after = max(0, int(group[0]) - 1), min(motion.frames - 1, int(group[-1]) + 2)
+            if after - before > 2 * longest:
+                continue
+            path = rot.resample_quaternions(rotations[[before, after], joint], 1.0, float(after - before))
+            turned = np.degrees(rot.quaternion_angle(path[:1], path[-1:]))[0]
+            if turned < 0.5 * MAX_ROTATION * (after - before):
+                rotations[before : after + 1, joint] = path
+    result = Motion(rot.continuous(rotations), motion.translation, motion.rest_offsets, motion.fps)
+    result.contacts = foot_contacts(result.joints(), result.fps)
+    return result
 
 
 def place(motion: Motion) -> Motion:

@@ -28,7 +28,7 @@ IRREGULAR = {
     "touches": "touching", "stretches": "stretching", "twists": "twisting", "punches": "punching", "crouches": "crouching",
     "balances": "balancing", "dribbles": "dribbling", "strikes": "striking", "comes": "coming", "bounces": "bouncing",
     "directs": "directing", "veers": "veering", "lies": "lying", "goes": "going", "shuffles": "shuffling",
-    "backs": "backing", "turns": "turning", "walks": "walking", "sneaks": "sneaking", "kneels": "kneeling",
+    "backs": "backing", "turns": "turning", "walks": "walking", "sneaks": "sneaking", "kneels": "kneeling", "drifts": "drifting",
     "jumps": "jumping", "leaps": "leaping", "stands": "standing", "holds": "holding", "lifts": "lifting",
     "lowers": "lowering", "bends": "bending", "kicks": "kicking", "throws": "throwing", "stays": "staying",
     "sprints": "sprinting", "paces": "pacing", "strolls": "strolling", "acts": "acting", "performs": "performing",
@@ -109,21 +109,28 @@ def activity_phrases(m: dict, motion: Motion, descriptions: list[str]) -> list[l
     return found
 
 
+def _may_wave(descriptions: list[str]) -> bool:
+    """A hand that swings waves, unless the description names something else that hands do (washing, fencing...)."""
+    named = any(re.search(a["match"], d, re.IGNORECASE) for a in activities() for d in descriptions)
+    return not named or any(re.search("wave|traffic|hello", d, re.IGNORECASE) for d in descriptions)
+
+
 def _side(values: dict, m: dict) -> str:
     if values["one_near_head"]:
         return "left" if values["left_near_head"] > values["right_near_head"] else "right"
     return "left" if m["left_hand"] > m["right_hand"] else "right"
 
 
-def describe(m: dict) -> list[tuple[str, ...]]:
-    """What happens, in order: for each phase the ways to say it (third person, verb first), most usual first."""
+def describe(m: dict, seated: bool = False) -> list[tuple[str, ...]]:
+    """What happens, in order: for each phase the ways to say it (third person, verb first), most usual first.
+
+    seated: the capture is known to have a seat, so a low pelvis means sitting.
+    """
     phrases: list[tuple[str, ...]] = []
     jumps = [p for p in m["phases"] if p["kind"] == "jump"]
     said_jumps = False
-    phases = m["phases"]
-    i = 0
-    while i < len(phases):
-        p = phases[i]
+    phases = _told(m["phases"])
+    for i, p in enumerate(phases):
         if p["kind"] == "jump":
             if not said_jumps:
                 phrases.append(_jump_phrase(m, len(jumps)))
@@ -132,21 +139,42 @@ def describe(m: dict) -> list[tuple[str, ...]]:
             phrases.append(_travel_phrase(p))
         elif p["kind"] in ("backward", "left", "right"):
             phrases.append(_side_phrase(p))
-        elif p["kind"] == "turn" and abs(p["turn"]) > 30:
+        elif p["kind"] == "turn" and _turns(m, p):
             side = "left" if p["turn"] > 0 else "right"
-            phrases.append(
-                (f"turns around to the {side}", "turns around") if abs(p["turn"]) > 135 else (f"turns to the {side}", f"turns {side}")
-            )
+            around = (f"turns around to the {side}", "turns around")
+            phrases.append(around if abs(p["turn"]) > 135 else (f"turns to the {side}", f"turns {side}"))
         elif p["kind"] == "low":
-            phrases.append(_low_phrase(m, p))
+            phrases.append(_low_phrase(m, p, seated))
         elif p["kind"] == "still" and len(phases) > 1 and p["stop"] - p["start"] >= 12:
             before = phases[i - 1]["kind"] if i else ""
             if before in ("walk", "run", "backward") and phases[i - 1]["speed"] > 0.7:
                 phrases.append(("stops", "comes to a stop"))
             elif before == "low":
                 phrases.append(("stands up", "gets up"))
-        i += 1
     return [p for i, p in enumerate(phrases) if i == 0 or p != phrases[i - 1]]
+
+
+def _told(phases: list[dict]) -> list[dict]:
+    """The phases worth a word: shuffles of a few centimetres and the run-up and landing of a jump are not."""
+    result = []
+    for i, p in enumerate(phases):
+        beside = {phases[k]["kind"] for k in (i - 1, i + 1) if 0 <= k < len(phases)}
+        small = p["kind"] in ("walk", "backward", "left", "right") and p["distance"] < (
+            0.7 if "jump" in beside else 0.45
+        )
+        dip = p["kind"] == "low" and "jump" in beside and p["stop"] - p["start"] < 30
+        if small:
+            p = p | {"kind": "still"}
+        if not dip and not (result and result[-1]["kind"] == p["kind"] == "still"):
+            result.append(p)
+    return result
+
+
+def _turns(m: dict, p: dict) -> bool:
+    """Whether a turn on the spot is one: it stays, or another turn undoes it; the sway of the hips is none."""
+    others = sum(q["turn"] for q in m["phases"] if q["kind"] == "turn" and q is not p and q["turn"] * p["turn"] < 0)
+    stays = m["turn"] * p["turn"] > 0 and abs(m["turn"]) > 25
+    return abs(p["turn"]) > 30 and (stays or abs(others) > 30)
 
 
 def _turn_words(turn: float) -> tuple[str, ...]:
@@ -160,8 +188,8 @@ def _turn_words(turn: float) -> tuple[str, ...]:
         return (f"and turns {side}", f"and turns to the {side}", f"and makes a {side} turn")
     if size > 30:
         return (f"and turns {side}", f"in a curve to the {side}", f"and veers to the {side}")
-    if size > 16:
-        return (f"veering slightly to the {side}", f"slightly to the {side}")
+    if size > 20:
+        return (f"veering slightly to the {side}", f"and drifts a little to the {side}")
     return ()
 
 
@@ -184,11 +212,12 @@ def _travel_phrase(p: dict) -> tuple[str, ...]:
         verbs = ("walks forward", "walks", "walks forward at a normal pace")
     turn = _turn_words(p["turn"])
     if not turn:
+        verbs = verbs[:2] if p["distance"] < 0.8 else verbs
         straight = (verbs[0] + " in a straight line",) if p["distance"] > 2.5 and abs(p["turn"]) < 10 else ()
         return verbs + straight
     base = verbs[1].removeprefix("is ") if verbs[1].startswith("is ") else verbs[1]
     base = "runs" if base == "running" else base
-    slight = 16 < abs(p["turn"]) <= 30
+    slight = 20 < abs(p["turn"]) <= 30
     joined = tuple(f"{verbs[0] if i % 2 == 0 else base} {t}" for i, t in enumerate(turn))
     return joined + ((verbs[0],) if slight else ())
 
@@ -196,9 +225,11 @@ def _travel_phrase(p: dict) -> tuple[str, ...]:
 def _side_phrase(p: dict) -> tuple[str, ...]:
     kind = p["kind"]
     if kind == "backward":
-        base = ("steps backward", "takes a step back") if p["distance"] < 0.8 else ("walks backward", "walks backwards", "backs away")
+        short, long = ("steps backward", "takes a step back"), ("walks backward", "walks backwards", "backs away")
     else:
-        base = (f"steps to the {kind}", f"takes a step to the {kind}") if p["distance"] < 0.8 else (f"walks sideways to the {kind}", f"shuffles to the {kind}", f"moves sideways to the {kind}")
+        short = (f"steps to the {kind}", f"takes a step to the {kind}")
+        long = (f"walks sideways to the {kind}", f"shuffles to the {kind}", f"moves sideways to the {kind}")
+    base = short if p["distance"] < 0.8 else long
     turn = _turn_words(p["turn"]) if abs(p["turn"]) > 40 else ()
     return tuple(f"{base[0]} {t}" for t in turn[:2]) or base
 
@@ -211,13 +242,17 @@ def _jump_phrase(m: dict, count: int) -> tuple[str, ...]:
     if count == 1:
         if forward:
             return ("jumps forward", "does a forward jump", "takes a jump forward")
-        return ("jumps high", "jumps high into the air", "jumps up high") if high else ("jumps", "jumps up", "jumps into the air")
+        up_high = ("jumps high", "jumps high into the air", "jumps up high")
+        return up_high if high else ("jumps", "jumps up", "jumps into the air")
     if forward:
         return (f"jumps forward {times}", f"hops forward {times}")
-    return (f"jumps {times}", f"jumps up and down {times}", f"jumps in place {times}" if m["distance"] < 1 else f"jumps {times}")
+    third = f"jumps in place {times}" if m["distance"] < 1 else f"jumps {times}"
+    return (f"jumps {times}", f"jumps up and down {times}", third)
 
 
-def _low_phrase(m: dict, p: dict) -> tuple[str, ...]:
+def _low_phrase(m: dict, p: dict, seated: bool) -> tuple[str, ...]:
+    if seated and m["lowest"] > 0.3:
+        return ("sits", "sits on a stool", "is sitting") if p["start"] == 0 else ("sits down", "sits down on a stool")
     if m["up"] < -0.2:
         return ("goes upside down", "turns upside down")
     if m["head_low"] < 0.55 and m["lowest"] < 0.35:
@@ -226,6 +261,8 @@ def _low_phrase(m: dict, p: dict) -> tuple[str, ...]:
         return ("bends down", "bends over with bent knees", "bends down low")
     if p["distance"] > 0.8:
         return ("walks crouched", "moves forward in a crouch" if m["forward"] > 0.4 else "moves in a crouch")
+    if p["start"] == 0:
+        return ("crouches", "stays crouched", "stands with bent knees")
     if m["lowest"] < 0.5:
         return ("squats down", "squats deeply", "crouches down")
     return ("crouches", "bends the knees and crouches", "lowers the body")
@@ -234,8 +271,8 @@ def _low_phrase(m: dict, p: dict) -> tuple[str, ...]:
 def hand_phrases(m: dict) -> list[tuple[str, ...]]:
     """What the hands, legs and trunk do besides the travel, most telling first."""
     found: list[tuple[str, ...]] = []
-    hands, waves = m["hands"], m["waves"]
-    waving = [side for side in ("left", "right") if waves[side]]
+    hands = m["hands"]
+    waving = [side for side, waves in m["waves"].items() if waves]
     up = [side for side in ("left", "right") if hands[side]["shoulder"]]
     high = [side for side in ("left", "right") if hands[side]["head"]]
     quiet = m["speed"] < 1.2 or m["distance"] < 1.5
@@ -243,16 +280,21 @@ def hand_phrases(m: dict) -> list[tuple[str, ...]]:
         both = len(up) == 2
         which = "both hands" if both else f"the {up[0]} hand"
         arms = "both arms" if both else f"the {up[0]} arm"
-        where = "above the head" if (len(high) == 2 if both else bool(high)) else "above the shoulders" if both else "above the shoulder"
+        it = "them" if both else "it"
+        where = "above the head" if len(high) == len(up) else "above the shoulders" if both else "above the shoulder"
         began = all(hands[side]["began_low"] for side in up)
         if waving and len(waving) == len(up):
-            found.append((f"waves with {which}", f"raises {arms} and waves", f"waves {which}".replace("waves the", "waves the")))
+            found.append((f"waves with {which}", f"raises {arms} and waves", f"waves {which}"))
         elif began:
             found.append((f"raises {which}", f"lifts {arms}", f"raises {arms} {where}"))
             if all(hands[side]["ended_low"] for side in up):
-                found.append((f"raises {which} and lowers {'them' if both else 'it'} again", f"lifts {arms} and puts {'them' if both else 'it'} down again"))
-        else:
+                found.append((f"raises {which} and lowers {it} again", f"lifts {arms} and puts {it} down again"))
+        elif all(hands[side]["ended_low"] and hands[side]["began_up"] for side in up):
+            found.append((f"lowers {which}", f"lowers {arms}", f"takes {which} down"))
+        elif all(hands[side]["share"] > 0.5 for side in up):
             found.append((f"holds {which} up", f"holds {arms} up", f"holds {which} {where}"))
+        elif m["hand_activity"] > 0.3:
+            found.append((f"moves {arms}", f"gestures with {which}"))
     elif quiet and min(hands["left"]["out"], hands["right"]["out"]) > 0.4:
         found.append(("holds both arms stretched out", "stretches out both arms"))
     kicks = {s: n for s, n in m["kicks"].items() if n}
@@ -292,15 +334,16 @@ def captions(motion: Motion, descriptions: list[str], human: list[str], seed: in
     """
     m = m or measure(motion)
     random = np.random.default_rng(seed)
-    body = describe(m)
-    hands = hand_phrases(m)
+    seated = any(re.search(r"\bsit\b|stool", d, re.IGNORECASE) for d in descriptions)
+    body = describe(m, seated)
+    hands = hand_phrases(m if _may_wave(descriptions) else m | {"waves": {}})
     acts = activity_phrases(m, motion, descriptions)
-    if any("hand wave" in d or "wave hello" in d for d in descriptions) and any("wave" in p for a in acts for p in a):
-        hands = [h for h in hands if "wave" in h[0]] or []
+    if any("wave" in phrase for act in acts for phrase in act):
+        hands = [h for h in hands if "wave" in h[0]]
     pick = lambda options: str(options[int(random.integers(len(options)))])  # noqa: E731
     subject = lambda: pick(SUBJECTS)  # noqa: E731
     travels = [b for b in body if not b[0].startswith(("stops", "stands up"))]
-    main = _longest(m, body)
+    main = _longest(m, body, seated)
     result: list[str] = []
     if acts:
         result.append(f"{subject()} {pick(acts[0])}")
@@ -325,11 +368,12 @@ def captions(motion: Motion, descriptions: list[str], human: list[str], seed: in
             result.append(f"{subject()} {pick(hand)}")
         elif main:
             result.append(f"{subject()} {pick(main)} and {pick(hand)}")
-    if len(hands) >= 2 and m["distance"] < 1.2:
+    if len(hands) >= 2 and m["distance"] < 1.2 and hands[0][0].split()[0] != hands[1][0].split()[0]:
         result.append(f"{subject()} {pick(hands[0])} and {pick(hands[1])}")
     if not result:
         result += _quiet(m, subject, pick)
-    if m["distance"] < 0.5 and len(result) < 4 and not m["jumps"] and not any(p["kind"] == "low" for p in m["phases"]):
+    low = any(p["kind"] == "low" for p in m["phases"])
+    if m["distance"] < 0.5 and len(result) < 4 and not m["jumps"] and not low:
         place = "on the spot" if m["mean_speed"] > 0.1 else "still"
         if result and hands:
             result.append(f"{subject()} stands {place} and {pick(hands[0])}")
@@ -351,24 +395,22 @@ def captions(motion: Motion, descriptions: list[str], human: list[str], seed: in
             phrase = pick(source)
             extra = [f"{subject()} {phrase}", f"{subject()} is {_gerund(phrase)}"]
         unique = list(dict.fromkeys(unique + [_tidy(s) for s in extra]))
-    return unique[:8] if not human else unique[:6] + [s for s in unique[6:] if s in {_tidy(h.strip().rstrip(".")) for h in human}][:3]
+    people = {_tidy(h.strip().rstrip(".")) for h in human}
+    return unique[:6] + ([s for s in unique[6:] if s in people][:3] if people else unique[6:8])
 
 
-def _longest(m: dict, body: list) -> tuple[str, ...] | None:
+def _longest(m: dict, body: list, seated: bool) -> tuple[str, ...] | None:
     """The phrase of what fills most of the motion."""
     if not body:
         return None
-    one = m["phases"] if len(m["phases"]) == 1 else None
-    if one or len(body) == 1:
+    told = [p for p in _told(m["phases"]) if p["kind"] != "still"]
+    if len(body) == 1 or not told:
         return body[0]
-    best = max(
-        (p for p in m["phases"] if p["kind"] != "still"),
-        key=lambda p: (p["kind"] == "jump") * 60 + p["stop"] - p["start"],
-        default=None,
-    )
-    if best is None:
-        return body[0]
-    return describe(m | {"phases": [p for p in m["phases"] if p is best or (best["kind"] == p["kind"] == "jump")]})[:1][0] if best["kind"] != "turn" or abs(best["turn"]) > 30 else body[0]
+    # a jump is short but it is what one sees
+    best = max(told, key=lambda p: (p["kind"] == "jump") * 60 + p["stop"] - p["start"])
+    alike = [p for p in told if p is best or best["kind"] == p["kind"] == "jump"]
+    found = describe(m | {"phases": alike}, seated)
+    return found[0] if found else body[0]
 
 
 def _sequence(subject: str, body: list, pick) -> str:
@@ -383,8 +425,10 @@ def _quiet(m: dict, subject, pick) -> list[str]:
         options = ("stands still", "stands in place without moving", "stands idle", "stays where he is and waits")
     elif m["hand_activity"] > 0.35:
         options = ("moves the arms while standing", "gestures with the hands", "stands in place and moves the arms")
-    else:
+    elif m["mean_speed"] < 0.12:
         options = ("stands in place", "stands and shifts the weight a little", "stands and moves only a little")
+    else:
+        options = ("moves on the spot", "stands in place and moves the upper body", "moves the body without walking")
     return [f"{subject()} {pick(options)}" for _ in range(5)]
 
 

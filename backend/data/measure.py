@@ -136,9 +136,7 @@ def measure(motion: Motion) -> dict:
     result["punches"] = {side: find_punches(t, side) for side in ("left", "right")}
     result["waves"] = {side: is_waving(t, side) for side in ("left", "right")}
     result["one_leg"] = {side: one_leg(t, side) for side in ("left", "right")}
-    result["bends"] = [
-        [a, b] for a, b in runs((t.lean > 50) & (t.up > 0.2) & (t.height > 0.55), round(0.25 * t.fps))
-    ]
+    result["bends"] = [[a, b] for a, b in runs((t.lean > 50) & (t.up > 0.2) & (t.height > 0.55), round(0.25 * t.fps))]
     return result
 
 
@@ -175,7 +173,9 @@ def find_phases(t: Tracks, jumps: list[dict]) -> list[Segment]:
     kinds[moving & (angle > 50) & (angle <= 130)] = "left"
     kinds[moving & (angle < -50) & (angle >= -130)] = "right"
     rate = np.gradient(t.yaw) * t.fps if t.frames > 1 else np.zeros(1)
-    kinds[~moving & (np.abs(rate) > 45)] = "turn"
+    # the hips of a bent body twist without a turn of the person
+    upright = (smooth(t.lean, 9) < 40) & (t.up > 0.75)
+    kinds[~moving & (np.abs(rate) > 45) & upright] = "turn"
     kinds[smooth(t.height, 5) < 0.74] = "low"
     # running: fast, or clearly airborne between steps
     air = smooth((t.lowest > 0.03).astype(float), max(1, round(0.8 * t.fps)))
@@ -244,7 +244,8 @@ def _arm(t: Tracks, side: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def hand_events(t: Tracks, side: str) -> dict:
     """When a hand is up. shoulder / head: stretches [start, stop] above shoulder and head height; out: arm held out
-    sideways or to the front; began_low: the hand hung down within the second before it first rose."""
+    sideways or to the front; share: part of the time above the shoulder; began_low, ended_low: the hand hung down
+    before it first rose, after it was up last."""
     shoulder, _, wrist = _arm(t, side)
     over = wrist[:, 1] - shoulder[:, 1]
     least = max(3, round(0.2 * t.fps))
@@ -259,6 +260,8 @@ def hand_events(t: Tracks, side: str) -> dict:
         "shoulder": [list(x) for x in up],
         "head": [list(x) for x in head],
         "out": round(float(out.mean()), 3),
+        "share": round(float((over > 0.10).mean()), 3),
+        "began_up": bool(up) and up[0][0] <= 3,
         "began_low": began,
         "ended_low": ends,
     }
@@ -295,7 +298,10 @@ def find_kicks(t: Tracks, side: str) -> int:
     front = ahead[:, 0] * np.sin(yaw) + ahead[:, 1] * np.cos(yaw)
     reach = np.hypot(ahead[:, 0], ahead[:, 1])
     near = smooth((fast & (front > -0.1)).astype(float), 7) > 0
-    return len(runs(near & high & (reach > 0.35) & (front > -0.1) & (t.speed < 1.6) & (t.up > 0.5), 2))
+    kick = near & high & (reach > 0.35) & (front > -0.1) & (t.speed < 1.6) & (t.up > 0.5)
+    found = runs(kick, 2)
+    # what follows within half a second is the same kick
+    return sum(1 for i, (a, _) in enumerate(found) if i == 0 or a - found[i - 1][1] > 0.5 * t.fps)
 
 
 def find_punches(t: Tracks, side: str) -> int:

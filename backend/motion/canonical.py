@@ -132,9 +132,7 @@ def to_canonical(source: SourceMotion, fps: float = FPS, floor: bool = True) -> 
     local = np.empty_like(canonical)
     for j, (joint, parent) in enumerate(zip(JOINTS, PARENTS, strict=True)):
         canonical[:, j] = world[joint] @ pose[joint] if joint in mapped else canonical[:, parent]
-        local[:, j] = (
-            canonical[:, j] if parent < 0 else np.swapaxes(canonical[:, parent], -1, -2) @ canonical[:, j]
-        )
+        local[:, j] = canonical[:, j] if parent < 0 else np.swapaxes(canonical[:, parent], -1, -2) @ canonical[:, j]
     quaternions = rot.continuous(rot.matrix_to_quaternion(local))
 
     # hang the canonical pelvis from the middle of the capture's hip joints, so that the legs start in the same place

@@ -14,7 +14,8 @@ def load(path: Path) -> str:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise BackendError("bad_file", f"{path.name} has {size // 2**20} MB; at most {MAX_BYTES // 2**20} are read.")
+            limit = MAX_BYTES // 2**20
+            raise BackendError("bad_file", f"{path.name} has {size // 2**20} MB; at most {limit} are read.")
         data = path.read_bytes()
     except OSError as error:
         raise BackendError("bad_file", f"{path.name} could not be read: {error.strerror}.") from error
