@@ -174,7 +174,7 @@ def _by_names(tree: _Tree) -> BoneMap:
         _limb(tree, joints, side, _ARM)
     _trunk(tree, joints)
     missing = [joint for joint in canonical.REQUIRED if not joints[joint]]
-    if joints["pelvis"] and not any(joints[joint] for joint in canonical.SPINE):
+    if not missing and not any(joints[joint] for joint in canonical.SPINE):
         missing.append("spine")
     return BoneMap(joints, _family(tree), missing)
 
@@ -216,10 +216,11 @@ def _limb(tree: _Tree, joints: dict[str, list[str]], side: str, chain: tuple[str
         for role, name in zip(chain, best[1]):
             joints[f"{side}_{role}"] = [name]
         return
-    # No pair: report whatever single bones have an unmistakable name
+    # No such limb: what can be named still counts, so that the refusal names only what is really missing
     for role in chain:
-        for name, rank in named(role)[:1]:
-            if rank == 0:
+        for name, _ in named(role)[:1]:
+            above = joints[f"{side}_{upper}"]
+            if role != middle or not above or tree.below(name, above[0]):
                 joints[f"{side}_{role}"] = [name]
 
 
@@ -227,6 +228,8 @@ def _trunk(tree: _Tree, joints: dict[str, list[str]]) -> None:
     """Pelvis, spine, neck, head and collars from the hierarchy between the limbs."""
     limbs = [joints[f"{side}_{role}"] for role in ("hip", "shoulder") for side in canonical.SIDES]
     if not all(limbs):
+        words = _load("synonyms")["pelvis"]
+        joints["pelvis"] = [name for name in tree.order if tree.key[name][1] in words and not tree.key[name][0]][:1]
         return
     left_leg, right_leg, left_arm, right_arm = (names[0] for names in limbs)
     pelvis = tree.meeting(left_leg, right_leg, left_arm, right_arm)
