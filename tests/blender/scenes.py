@@ -1,0 +1,48 @@
+"""Scenes for the tests of blender_addon.scene: armatures built from plain data, and what Blender makes of them."""
+
+import bpy
+import numpy as np
+
+from blender_addon.rig import Rig
+
+
+def empty() -> None:
+    """An empty file at 30 fps."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.context.scene.render.fps, bpy.context.scene.render.fps_base = 30, 1.0
+
+
+def build(rig: Rig, name: str = "figure") -> bpy.types.Object:
+    """An armature object with the bones and the object matrix of ``rig``."""
+    armature = bpy.data.objects.new(name, bpy.data.armatures.new(name))
+    bpy.context.scene.collection.objects.link(armature)
+    bpy.context.view_layer.objects.active = armature
+    bpy.ops.object.mode_set(mode="EDIT")
+    for bone in rig.bones:
+        made = armature.data.edit_bones.new(bone.name)
+        made.head, made.tail = bone.head, bone.tail
+        made.align_roll(bone.matrix[:3, 2])
+        if bone.parent:
+            made.parent = armature.data.edit_bones[bone.parent]
+    bpy.ops.object.mode_set(mode="OBJECT")
+    armature.matrix_world = rig.object_matrix.T
+    bpy.context.view_layer.update()
+    return armature
+
+
+def world_heads(armature: bpy.types.Object, frames) -> dict[str, np.ndarray]:
+    """Bone name -> world path (T,3) of its head, as Blender evaluates it."""
+    scene = bpy.context.scene
+    paths = {bone.name: [] for bone in armature.pose.bones}
+    for frame in frames:
+        scene.frame_set(int(frame))
+        posed = armature.evaluated_get(bpy.context.evaluated_depsgraph_get())
+        for bone in posed.pose.bones:
+            paths[bone.name].append((posed.matrix_world @ bone.matrix).translation[:])
+    return {name: np.array(path) for name, path in paths.items()}
+
+
+def angle_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Degrees between directions (...,3)."""
+    cosine = np.sum(a * b, -1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
+    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
