@@ -2,6 +2,8 @@
 
 import bpy
 
+_COLLECTIONS = ((bpy.types.Object, "objects"), (bpy.types.Action, "actions"), (bpy.types.Scene, "scenes"))
+
 # Counts the files that were opened in this Blender; a datablock of another file is never the same one
 _file_generation = 0
 
@@ -20,7 +22,7 @@ class Target:
     """
 
     def __init__(self, datablock: bpy.types.ID):
-        self.collection = {"OBJECT": "objects", "ACTION": "actions", "SCENE": "scenes"}[datablock.id_type]
+        self.collection = next(name for kind, name in _COLLECTIONS if isinstance(datablock, kind))
         self.uid = getattr(datablock, "session_uid", None)
         self.name = datablock.name
         self.library = datablock.library.filepath if datablock.library else None

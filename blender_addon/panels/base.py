@@ -15,12 +15,12 @@ def columns(context) -> int:
     """How many characters of a label fit into the region."""
     scale = context.preferences.system.ui_scale or 1.0  # 0 without a window
     width = context.region.width if context.region else 280
-    return max(16, int(width / (7.2 * scale)) - 5)
+    return max(16, int((width / scale - 60) / 6.6))  # the tabs and margins; a wide letter of the default font
 
 
-def paragraph(layout, context, text: str, icon: str = "NONE", alert: bool = False) -> None:
+def paragraph(layout, context, text: str, icon: str = "NONE", alert: bool = False, boxed: bool = False) -> None:
     """Draw ``text`` in as many lines as the sidebar's width needs; the icon stands before the first line."""
-    lines = textwrap.wrap(text, columns(context) - (3 if icon != "NONE" else 0)) or [""]
+    lines = textwrap.wrap(text, columns(context) - (4 if icon != "NONE" else 0) - (2 if boxed else 0)) or [""]
     column = layout.column(align=True)
     column.alert = alert
     column.scale_y = 0.85

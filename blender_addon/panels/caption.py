@@ -16,7 +16,7 @@ class MOMUG_PT_caption(Sidebar, bpy.types.Panel):
         text = results.caption_of(properties.chosen_armature(context))
         if text:
             box = layout.box()
-            paragraph(box, context, text)
+            paragraph(box, context, text, boxed=True)
             box.operator("momug.caption_to_prompt", icon="COPYDOWN")
 
 

@@ -23,10 +23,10 @@ class MOMUG_PT_character(Sidebar, bpy.types.Panel):
         if settings.armature is None:
             layout.label(text=f"Active: {armature.name}", icon="RESTRICT_SELECT_OFF")
         health = results.map_health(armature)
-        if not health.problem and not health.missing:
-            layout.label(text=health.summary, icon="CHECKMARK")
-            return
-        paragraph(layout, context, health.problem or health.summary, "ERROR" if health.problem else "INFO")
+        if health.problem:
+            paragraph(layout, context, health.problem, "ERROR", alert=True)
+        else:
+            paragraph(layout, context, health.summary, "INFO" if health.missing else "CHECKMARK")
 
 
 CLASSES = (MOMUG_PT_character,)

@@ -3,7 +3,9 @@
 import bpy
 
 from .. import properties, runtime
-from .base import Sidebar, paragraph
+from .base import Sidebar, columns, paragraph
+
+LONGEST_SHOWN = 400  # characters of a prompt that are drawn below its field
 
 
 class MOMUG_PT_motion(Sidebar, bpy.types.Panel):
@@ -14,7 +16,8 @@ class MOMUG_PT_motion(Sidebar, bpy.types.Panel):
         layout = self.layout
         settings = properties.get(context.scene)
         layout.prop(settings, "prompt", text="", icon="TEXT")
-
+        if len(settings.prompt) > columns(context) - 6:  # the field shows only a part of it
+            paragraph(layout, context, settings.prompt[:LONGEST_SHOWN])
         column = layout.column(align=True)
         row = column.row(align=True)
         row.enabled = not settings.auto_seconds
@@ -40,7 +43,7 @@ class MOMUG_PT_motion(Sidebar, bpy.types.Panel):
         if hasattr(column, "progress"):  # 4.1+
             column.progress(factor=task.fraction, text=task.phase_text)
         else:
-            column.label(text=f"{task.phase_text}  {task.fraction:.0%}", icon="TIME")
+            column.label(text=task.phase_text, icon="TIME")
         row = column.row()
         row.scale_y = 1.4
         row.operator("momug.cancel", icon="CANCEL")
@@ -55,9 +58,9 @@ def draw_status(layout, context):
         paragraph(layout, context, status.message, "CHECKMARK")
         return
     box = layout.box()
-    paragraph(box, context, status.message, "ERROR", alert=True)
+    paragraph(box, context, status.message, "ERROR", alert=True, boxed=True)
     if status.hint:
-        paragraph(box, context, status.hint, "BLANK1")
+        paragraph(box, context, status.hint, "BLANK1", boxed=True)
     box.operator("momug.open_log", icon="TEXT")
 
 

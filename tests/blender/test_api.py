@@ -40,7 +40,8 @@ def other_rig(names: list[str]):
 def one_sentence(error: api.Error) -> bool:
     """Plain words that end like a sentence: no traceback, no line break, no Python names."""
     text = error.message
-    return text.lstrip("'")[:1].isupper() and text.endswith(".") and "\n" not in text and "Error" not in text and len(text) < 250
+    whole = text.lstrip("'")[:1].isupper() and text.endswith(".") and len(text) < 250
+    return whole and "\n" not in text and "Error" not in text
 
 
 def test_animate_makes_an_active_action_with_its_recipe(fake, mannequin, snapshot):
