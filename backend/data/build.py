@@ -242,7 +242,7 @@ def _add(
 
 
 def _human(clip: Clip, start: int, stop: int, mirror: bool) -> list[str]:
-    """Sentences people wrote about (most of) this window, sides swapped where the window or the sentence is mirrored."""
+    """Sentences people wrote about most of this window, sides swapped where window or sentence is mirrored."""
     found = []
     for caption in clip.captions:
         if not str(caption.get("source", "")).startswith("HumanML3D"):

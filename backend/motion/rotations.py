@@ -1,5 +1,7 @@
 """Rotations as plain arrays: quaternions are wxyz, matrices act on column vectors. Thin layer over scipy."""
 
+import warnings
+
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -111,7 +113,10 @@ def euler_to_matrix(angles: np.ndarray, order: str) -> np.ndarray:
 def matrix_to_euler(m: np.ndarray, order: str) -> np.ndarray:
     """Matrices (...,3,3) to angles (...,3) in degrees with ``euler_to_matrix(angles, order)`` as the inverse."""
     m = np.asarray(m, dtype=np.float64)
-    angles = Rotation.from_matrix(m.reshape(-1, 3, 3)).as_euler(order.upper(), degrees=True)
+    with warnings.catch_warnings():
+        # at gimbal lock scipy warns that it sets one angle to zero; the rotation is the same
+        warnings.simplefilter("ignore", UserWarning)
+        angles = Rotation.from_matrix(m.reshape(-1, 3, 3)).as_euler(order.upper(), degrees=True)
     return angles.reshape(*m.shape[:-2], 3)
 
 
