@@ -74,7 +74,8 @@ def wild(frames: int = 90, seed: int = 0, size: float = 60.0) -> CanonicalMotion
 
 def mixamo_names(prefix: str = "mixamorig:") -> dict[str, str]:
     """Canonical joint -> Mixamo bone name."""
-    names = {"pelvis": "Hips", "spine1": "Spine", "spine2": "Spine1", "spine3": "Spine2", "neck": "Neck", "head": "Head"}
+    names = {"pelvis": "Hips", "spine1": "Spine", "spine2": "Spine1", "spine3": "Spine2"}
+    names |= {"neck": "Neck", "head": "Head"}
     parts = {
         "collar": "Shoulder", "shoulder": "Arm", "elbow": "ForeArm", "wrist": "Hand",
         "hip": "UpLeg", "knee": "Leg", "ankle": "Foot", "foot": "ToeBase",

@@ -7,7 +7,6 @@ then reach the corrected feet by two-bone IK that keeps the plane of the knee, a
 
 import numpy as np
 
-from ..rig import canonical
 from . import rotations as rot
 
 # Seconds over which a foot is eased into and out of a contact

@@ -186,7 +186,7 @@ def _tpose(rig: Rig, bone_map: BoneMap, heads: np.ndarray, frame: np.ndarray, at
 def _straighten(turns, side, chain, base, at, direction, rig, bone_map, heads) -> None:
     """Turn the bones of a limb from the body outwards so that each points where the T-pose has it."""
     turn = base
-    for role, following in zip(chain, chain[1:]):
+    for role, following in zip(chain[:-1], chain[1:], strict=True):
         start, end = at(f"{side}_{role}"), at(f"{side}_{following}")
         if end is None:
             end = _tip(rig, bone_map.bone(f"{side}_{role}"), heads)

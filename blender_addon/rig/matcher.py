@@ -9,7 +9,7 @@ named is refused rather than guessed.
 import json
 import re
 from collections import Counter
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ _ARM = ("shoulder", "elbow", "wrist")
 _COMMON = 0.6
 
 
-@lru_cache(maxsize=None)
+@cache
 def _load(name: str) -> dict:
     with open(_FOLDER / f"{name}.json", encoding="utf-8") as file:
         return json.load(file)
@@ -96,7 +96,7 @@ class _Tree:
         """The lowest bone that all ``names`` hang from (or are)."""
         paths = [self.path(name) for name in names]
         last = None
-        for level in zip(*paths):
+        for level in zip(*paths, strict=False):
             if len(set(level)) > 1:
                 break
             last = level[0]
@@ -213,7 +213,7 @@ def _limb(tree: _Tree, joints: dict[str, list[str]], side: str, chain: tuple[str
             if best is None or rank < best[0]:
                 best = (rank, picked)
     if best is not None:
-        for role, name in zip(chain, best[1]):
+        for role, name in zip(chain, best[1], strict=False):
             joints[f"{side}_{role}"] = [name]
         return
     # No such limb: what can be named still counts, so that the refusal names only what is really missing
@@ -242,7 +242,7 @@ def _trunk(tree: _Tree, joints: dict[str, list[str]]) -> None:
     # Biped hangs the collar bones from the neck
     while spine and tree.key[spine[-1]][1] in necks:
         spine.pop()
-    for joint, part in zip(canonical.SPINE, share_spine(spine)):
+    for joint, part in zip(canonical.SPINE, share_spine(spine), strict=True):
         joints[joint] = part
     chest = spine[-1] if spine else pelvis
     heads = [
@@ -272,7 +272,7 @@ def share_spine(spine: list[str]) -> list[list[str]]:
     cuts = [round(len(spine) * i / 3 + 0.001) for i in range(4)]
     if len(spine) == 1:
         cuts = [0, 1, 1, 1]
-    return [spine[a:b] for a, b in zip(cuts, cuts[1:])]
+    return [spine[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
 
 
 def _family(tree: _Tree) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from ..retarget import rotations as rot
 from ..rig import Rig, RigError, canonical, match
 from .capture import active_action, capture, poses, scene_fps
+from .console import quiet
 
 # Blender's Z up to BVH's Y up: x stays, z becomes y, y becomes -z
 _TO_Y_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
@@ -199,7 +200,8 @@ def _call(kind: str, path: Path, **options) -> None:
     except KeyError as error:
         raise RigError(f"Blender's {kind} exporter is switched off; enable it in the preferences.") from error
     options = {name: value for name, value in options.items() if name in known}
-    _write(path, lambda: operator(filepath=str(path), check_existing=False, **options))
+    with quiet():
+        _write(path, lambda: operator(filepath=str(path), check_existing=False, **options))
 
 
 @contextmanager

@@ -6,12 +6,13 @@ import bpy
 
 from ..rig import RigError, match
 from .armature import bones
+from .console import quiet
 
 READABLE = (".blend", ".fbx", ".glb", ".gltf", ".vrm", ".bvh")
 
 
 def import_rig(path: str | Path) -> bpy.types.Object:
-    """Bring the character of a .blend, .fbx, .glb, .gltf, .vrm or .bvh file into the scene; returns its armature object.
+    """Bring the character of a .blend, .fbx, .glb, .gltf, .vrm or .bvh file into the scene; returns its armature.
 
     With several armatures the first one that can be mapped is taken. Raises RigError with a plain sentence when the
     file is missing, unreadable or holds no armature.
@@ -24,7 +25,8 @@ def import_rig(path: str | Path) -> bpy.types.Object:
         raise RigError(f"'{path.name}' is not a kind of file a character comes in; use {', '.join(READABLE)}.")
     before = set(bpy.data.objects)
     try:
-        _READERS[suffix](str(path))
+        with quiet():
+            _READERS[suffix](str(path))
     except RigError:
         raise
     except Exception as error:

@@ -21,7 +21,7 @@ _CHILDREN = {"pelvis": "spine1", "spine3": "neck"}
 def joint_positions() -> dict[str, np.ndarray]:
     """Joint name -> (3,) position in Blender's axes, metres."""
     rest = canonical.rest_positions() + np.array([0.0, canonical.REST_PELVIS_HEIGHT, 0.0])
-    return dict(zip(canonical.JOINTS, rest @ _AXES.T))
+    return dict(zip(canonical.JOINTS, rest @ _AXES.T, strict=True))
 
 
 def add(collection: bpy.types.Collection | None = None, name: str = "Mannequin") -> bpy.types.Object:
@@ -60,7 +60,7 @@ def _add_bones(armature: bpy.types.Object) -> None:
     bpy.ops.object.mode_set(mode="EDIT")
     try:
         bones = armature.data.edit_bones
-        for joint, parent in zip(canonical.JOINTS, canonical.PARENTS):
+        for joint, parent in zip(canonical.JOINTS, canonical.PARENTS, strict=True):
             bone = bones.new(joint)
             bone.head = positions[joint]
             bone.tail = _tail(joint, positions)
@@ -105,7 +105,7 @@ class _Parts:
         """A closed body through elliptic rings.
 
         centres: (n,3). radii: (n,2) half widths along the two ``across`` directions (2,3). square: exponent of the
-        superellipse, 2 round, larger boxier. floor: no point lies below this height. Both ends close with a rounded cap.
+        superellipse, 2 round, larger boxier. floor: no point lies below this height. Both ends close with rounded caps.
         """
         centres, radii, across = (np.asarray(a, dtype=float) for a in (centres, radii, across))
         centres, radii = _round_ends(centres, radii)
@@ -164,7 +164,7 @@ def _round_ends(centres: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, np.
 
     start = cap(centres[0], radii[0], _unit(centres[0] - centres[1]))[::-1]
     end = cap(centres[-1], radii[-1], _unit(centres[-1] - centres[-2]))
-    rows = start + list(zip(centres, radii)) + end
+    rows = start + list(zip(centres, radii, strict=True)) + end
     return np.array([c for c, _ in rows]), np.array([r for _, r in rows])
 
 
@@ -219,7 +219,7 @@ def _arm(parts: _Parts, at: dict[str, np.ndarray], side: str, sign: float) -> No
     collar, shoulder, elbow, wrist = (at[f"{side}_{joint}"] for joint in ("collar", "shoulder", "elbow", "wrist"))
     along, across = sign * X, (Y, Z)
     parts.loft(f"{side}_collar",
-               [collar + sign * 0.000 * X + 0.012 * Z, collar + sign * 0.05 * X + 0.014 * Z, shoulder - sign * 0.025 * X],
+               [collar + 0.012 * Z, collar + sign * 0.05 * X + 0.014 * Z, shoulder - sign * 0.025 * X],
                [(0.060, 0.046), (0.056, 0.048), (0.050, 0.048)], across, sides=16)  # fmt: skip
     parts.ball(f"{side}_shoulder", shoulder + sign * 0.004 * X, 0.056)
 
@@ -236,7 +236,8 @@ def _arm(parts: _Parts, at: dict[str, np.ndarray], side: str, sign: float) -> No
     parts.ball(f"{side}_wrist", wrist, (0.026, 0.025, 0.022), sides=14, rings=7)
     palm = [(0.022, 0.024, 0.017), (0.045, 0.035, 0.016), (0.075, 0.041, 0.015), (0.096, 0.040, 0.013)]
     parts.loft(f"{side}_wrist", *run(wrist, palm), across, square=2.8)
-    for y, length, thick in ((-0.0295, 0.064, 0.0098), (-0.0095, 0.074, 0.0102), (0.0105, 0.068, 0.0098), (0.030, 0.052, 0.0088)):
+    fingers = [(-0.0295, 0.064, 0.0098), (-0.0095, 0.074, 0.0102), (0.0105, 0.068, 0.0098), (0.030, 0.052, 0.0088)]
+    for y, length, thick in fingers:
         root = wrist + along * 0.098 + Y * y
         rows = [(0.0, thick, thick), (length * 0.55, thick * 0.95, thick * 0.92), (length, thick * 0.75, thick * 0.7)]
         parts.loft(f"{side}_wrist", *run(root, rows), across, sides=10)
@@ -244,8 +245,9 @@ def _arm(parts: _Parts, at: dict[str, np.ndarray], side: str, sign: float) -> No
     tip = wrist + along * 0.092 + Y * -0.066 + Z * -0.014
     aim = _unit(tip - root)
     sideways = _unit(np.cross(Z, aim))
-    parts.loft(f"{side}_wrist", [root, root + 0.6 * (tip - root), tip],
-               [(0.0135, 0.0135), (0.0115, 0.011), (0.0085, 0.008)], (sideways, np.cross(aim, sideways)), sides=10)  # fmt: skip
+    thumb = [(0.0135, 0.0135), (0.0115, 0.011), (0.0085, 0.008)]
+    bones = [root, root + 0.6 * (tip - root), tip]
+    parts.loft(f"{side}_wrist", bones, thumb, (sideways, np.cross(aim, sideways)), sides=10)
 
 
 def _leg(parts: _Parts, at: dict[str, np.ndarray], side: str, sign: float) -> None:
@@ -256,23 +258,25 @@ def _leg(parts: _Parts, at: dict[str, np.ndarray], side: str, sign: float) -> No
         return [start + np.array([sign * r[1], r[2], -r[0]]) for r in rows], [r[3:] for r in rows]
 
     parts.ball(f"{side}_hip", hip + np.array([sign * 0.006, 0.004, -0.004]), 0.078)
-    thigh = [(0.058, 0.004, 0.002, 0.070, 0.078), (0.110, 0.004, 0.000, 0.073, 0.081), (0.190, 0.003, -0.004, 0.066, 0.073),
-             (0.280, 0.001, -0.004, 0.055, 0.060), (0.365, 0.0, -0.002, 0.047, 0.050)]  # fmt: skip
+    thigh = [(0.058, 0.004, 0.002, 0.070, 0.078), (0.110, 0.004, 0.000, 0.073, 0.081),
+             (0.190, 0.003, -0.004, 0.066, 0.073), (0.280, 0.001, -0.004, 0.055, 0.060),
+             (0.365, 0.0, -0.002, 0.047, 0.050)]  # fmt: skip
     parts.loft(f"{side}_hip", *run(hip, thigh), (X, Y), sides=18)
     parts.ball(f"{side}_knee", knee, (0.048, 0.050, 0.050))
     shin = [(0.044, 0.0, 0.000, 0.043, 0.046), (0.090, 0.0, 0.008, 0.047, 0.052), (0.150, 0.0, 0.012, 0.047, 0.053),
-            (0.230, 0.0, 0.008, 0.038, 0.042), (0.320, 0.0, 0.002, 0.029, 0.032), (0.368, 0.0, 0.0, 0.028, 0.031)]  # fmt: skip
+            (0.230, 0.0, 0.008, 0.038, 0.042), (0.320, 0.0, 0.002, 0.029, 0.032),
+            (0.368, 0.0, 0.0, 0.028, 0.031)]  # fmt: skip
     parts.loft(f"{side}_knee", *run(knee, shin), (X, Y), sides=18)
     parts.ball(f"{side}_ankle", ankle + 0.004 * Z, (0.034, 0.036, 0.036))
 
     def sole(bone, start, rows):
-        """Rows: distance forward of ``start``, x outwards, half width, height of the top; the sole lies on the floor."""
+        """Rows: distance forward of ``start``, x outwards, half width, height of the top; soles lie on the floor."""
         centres = [np.array([start[0] + sign * r[1], start[1] - r[0], r[3] * 0.45]) for r in rows]
         parts.loft(bone, centres, [(r[2], r[3] * 0.55) for r in rows], (X, Z), sides=18, square=2.6, floor=0.0)
 
     sole(f"{side}_ankle", ankle,
-         [(-0.050, 0.0, 0.026, 0.046), (-0.035, 0.0, 0.033, 0.060), (0.0, 0.0, 0.036, 0.072), (0.045, 0.002, 0.037, 0.066),
-          (0.090, 0.004, 0.042, 0.052), (0.122, 0.005, 0.045, 0.044)])  # fmt: skip
+         [(-0.050, 0.0, 0.026, 0.046), (-0.035, 0.0, 0.033, 0.060), (0.0, 0.0, 0.036, 0.072),
+          (0.045, 0.002, 0.037, 0.066), (0.090, 0.004, 0.042, 0.052), (0.122, 0.005, 0.045, 0.044)])  # fmt: skip
     sole(f"{side}_foot", ball,
          [(0.008, 0.005, 0.045, 0.040), (0.035, 0.004, 0.044, 0.035), (0.060, 0.001, 0.036, 0.028)])  # fmt: skip
 
@@ -295,7 +299,8 @@ def _material(title: str, colour: tuple, roughness: float) -> bpy.types.Material
     material = bpy.data.materials.new(title)
     material.diffuse_color = colour
     material.roughness = roughness
-    material.use_nodes = True
+    if material.node_tree is None:
+        material.use_nodes = True
     shader = material.node_tree.nodes.get("Principled BSDF")
     if shader is not None:
         shader.inputs["Base Color"].default_value = colour

@@ -14,6 +14,7 @@ import numpy as np
 from ..rig import Rig, RigError
 from . import stage
 from .capture import poses, scene_fps
+from .console import quiet
 from .export import skins
 
 _TITLE_PIXELS = 56
@@ -106,7 +107,8 @@ def _pixels(scene: bpy.types.Scene, size: tuple[int, int]) -> np.ndarray:
         file = Path(folder) / "cell.png"
         scene.render.filepath = str(file)
         try:
-            bpy.ops.render.render(write_still=True, scene=scene.name)
+            with quiet():
+                bpy.ops.render.render(write_still=True, scene=scene.name)
         except RuntimeError as error:
             raise RigError(_CANNOT_DRAW) from error
         if not file.is_file():

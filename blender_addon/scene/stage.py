@@ -8,7 +8,7 @@ from ..retarget.rest_pose import analyse
 from ..rig import Rig, canonical, match
 
 # Collections of bpy.data that a picture adds to
-KINDS = ("objects", "meshes", "curves", "cameras", "materials", "worlds")
+KINDS = ("objects", "meshes", "curves", "cameras", "materials", "worlds", "images", "fonts")
 
 _BACKGROUND = (0.56, 0.565, 0.57)
 _FLOOR = ((0.86, 0.87, 0.88, 1.0), (1.0, 1.0, 1.0, 1.0))
@@ -93,7 +93,7 @@ def furnish(scene: bpy.types.Scene, measures: Measures) -> None:
     path = measures.path
     travelled = np.linalg.norm(np.diff(path, axis=0), axis=-1).sum()
     if travelled > 0.1 * measures.unit:
-        _object(scene, "path", _ribbon(path, 0.018 * measures.unit, measures.unit))
+        _object(scene, "path", _ribbon(path, 0.028 * measures.unit, measures.unit))
 
 
 def _ribbon(path: np.ndarray, half: float, unit: float) -> bpy.types.Mesh:
@@ -172,7 +172,8 @@ def look(scene: bpy.types.Scene, size: tuple[int, int]) -> None:
     scene.world = world
     display = scene.display
     display.render_aa = "8"
-    display.light_direction = (0.25, 0.3, 0.92)
+    # Workbench counts this direction with Y up
+    display.light_direction = (0.35, 0.85, 0.4)
     display.shadow_focus = 0.4
     shading = display.shading
     shading.light = "STUDIO"
@@ -215,7 +216,7 @@ def sticks(armature: bpy.types.Object, rig: Rig, measures: Measures) -> bpy.type
     size = measures.height / max(float(np.abs(np.linalg.det(rig.object_matrix[:3, :3])) ** (1 / 3)), 1e-9)
     mapping = measures.mapping
     if mapping:
-        for joint, parent in zip(canonical.JOINTS, canonical.PARENTS):
+        for joint, parent in zip(canonical.JOINTS, canonical.PARENTS, strict=True):
             end = mapping.bone(joint)
             while parent >= 0 and not mapping.bone(canonical.JOINTS[parent]):
                 parent = canonical.PARENTS[parent]

@@ -140,6 +140,14 @@ def test_the_panel_through_a_request(fake, mannequin):
     assert caption in draw().text
 
 
+def test_the_preferences_can_be_drawn(addon):
+    from blender_addon.preferences import MomugPreferences
+
+    drawn = Drawn(MomugPreferences)
+    MomugPreferences.draw(drawn, bpy.context)
+    assert {"momug.unload_backend", "momug.open_log"} <= set(drawn.layout.buttons)
+
+
 def test_the_panel_tells_what_went_wrong(fake, mannequin):
     fake("error")
     with pytest.raises(api.Error):
