@@ -43,7 +43,7 @@ class Progress:
         self.live = sys.stdout.isatty()
 
     def __call__(self, phase: str, step: int, total: int) -> None:
-        if self.live:
+        if self.live and total > 1:
             print(f"\r  {phase} {step}/{total}    ", end="\n" if step == total else "", flush=True)
         elif phase != self.phase:
             print(f"  {phase}", flush=True)

@@ -63,6 +63,8 @@ class Task:
         if self.dropped or self.job.cancelling:
             return "Stopping"
         if self.job.state == QUEUED:
+            if self.job.sent:
+                return "Waiting for the model"
             return "Starting the model again" if self.job.restarts else "Starting the model"
         phase = PHASES.get(self.job.phase) or self.job.phase.replace("_", " ").capitalize() or "Working"
         return f"{phase} {self.job.step}/{self.job.total}" if self.job.total > 1 else phase
@@ -257,9 +259,9 @@ def _end_early(task: Task, error: Error) -> None:
         task.error, task.finished = error, True
 
 
-def shutdown() -> None:
-    """End the backend. A running task is cancelled."""
-    service.shutdown()
+def shutdown(wait: bool = True) -> None:
+    """End the backend; ``wait`` until it has ended. A running task is cancelled."""
+    service.shutdown(wait)
     if _task is not None:
         error = Error("cancelled", "The model was unloaded before it had answered.")
         _end_early(_task, error)

@@ -49,7 +49,7 @@ def session() -> Session:
     open_log()
     command, env = _command()
     if _session is not None and command != _started_with:
-        shutdown()
+        shutdown(wait=False)
     if _session is None:
         _session = Session(command, env, log_folder() / "backend.log", **_limits)
         _started_with = command
@@ -91,13 +91,13 @@ def running() -> bool:
     return _session is not None and _session.state in ("starting", "ready", "busy")
 
 
-def shutdown() -> None:
-    """End the backend's process, politely and then firmly."""
+def shutdown(wait: bool = True) -> None:
+    """End the backend's process, politely and then firmly; without ``wait`` a thread sees to that."""
     global _session
     ended, _session = _session, None
     if ended is not None:
         atexit.unregister(shutdown)
-        ended.close()
+        ended.close(wait)
 
 
 def remember_capabilities() -> None:

@@ -38,7 +38,7 @@ class MOMUG_OT_unload_backend(bpy.types.Operator):
         return True
 
     def execute(self, _context):
-        runtime.shutdown()
+        runtime.shutdown(wait=False)
         self.report({"INFO"}, "The model's memory was given back")
         return {"FINISHED"}
 
