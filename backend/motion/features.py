@@ -89,7 +89,7 @@ def decode(features: np.ndarray) -> Motion:
 def continuous(quaternions: np.ndarray) -> np.ndarray:
     """The same rotations (T,...,4) with signs chosen so that neighbouring frames lie in one hemisphere."""
     flips = np.sum(quaternions[1:] * quaternions[:-1], -1) < 0
-    signs = np.concatenate([np.ones_like(flips[:1], dtype=int), np.where(np.cumsum(flips, 0) % 2, -1, 1)])
+    signs = np.concatenate([np.ones((1, *flips.shape[1:]), dtype=int), np.where(np.cumsum(flips, 0) % 2, -1, 1)])
     return quaternions * signs[..., None]
 
 
