@@ -1,5 +1,6 @@
 """A character from a file."""
 
+import re
 from pathlib import Path
 
 import bpy
@@ -30,7 +31,7 @@ def import_rig(path: str | Path) -> bpy.types.Object:
     except RigError:
         raise
     except Exception as error:
-        raise RigError(f"Blender could not read '{path.name}': {_first_line(error)}") from error
+        raise RigError(f"Blender could not read '{path.name}': {_reason(error)}") from error
     armatures = [o for o in bpy.data.objects if o not in before and o.type == "ARMATURE"]
     if not armatures:
         raise RigError(f"'{path.name}' holds no armature.")
@@ -40,9 +41,12 @@ def import_rig(path: str | Path) -> bpy.types.Object:
     return armatures[0]
 
 
-def _first_line(error: Exception) -> str:
+def _reason(error: Exception) -> str:
+    """The line of an operator's error that says what went wrong; Blender sends a whole traceback."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    lines = [line for line in lines if not line.startswith("Location:")]
+    named = [line for line in lines if re.match(r"\w+(Error|Exception): ", line)]
+    return (named or lines or [type(error).__name__])[-1]
 
 
 def _append(path: str) -> None:

@@ -8,7 +8,7 @@ from ..retarget.rest_pose import analyse
 from ..rig import Rig, canonical, match
 
 # Collections of bpy.data that a picture adds to
-KINDS = ("objects", "meshes", "curves", "cameras", "materials", "worlds", "images", "fonts")
+KINDS = ("objects", "meshes", "curves", "cameras", "materials", "worlds")
 
 _BACKGROUND = (0.56, 0.565, 0.57)
 _FLOOR = ((0.86, 0.87, 0.88, 1.0), (1.0, 1.0, 1.0, 1.0))
