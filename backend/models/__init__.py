@@ -15,6 +15,11 @@ def describe(checkpoints: Path | None = None) -> list[dict]:
     return [_describe(name, label, checkpoints / name) for name, label in LABELS.items()]
 
 
+def describe_one(name: str, checkpoints: Path | None = None) -> dict:
+    """The capability record of one system."""
+    return next(record for record in describe(checkpoints) if record["name"] == name)
+
+
 def _describe(name: str, label: str, folder: Path) -> dict:
     record = {"name": name, "label": label, "fps": 30.0, "joints": 22, "conditions": ["text"], "captions": False}
     record |= {"min_seconds": 1.0, "max_seconds": 10.0, "default_steps": 10, "presets": [], "available": True, "reason": ""}
@@ -25,7 +30,7 @@ def _describe(name: str, label: str, folder: Path) -> dict:
         record["default_steps"] = config["steps"]
     except FileNotFoundError:
         record |= {"available": False, "reason": f"The weights of {label} are not installed."}
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         record |= {"available": False, "reason": f"The weights of {label} are damaged ({type(error).__name__})."}
     return record
 

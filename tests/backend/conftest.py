@@ -90,7 +90,7 @@ def make_base(folder: Path, seed: int = 0, hidden: int = HIDDEN, layers: int = 2
         num_key_value_heads=2,
         bos_token_id=1,
         eos_token_id=2,
-        pad_token_id=2,
+        pad_token_id=0,
         initializer_range=0.2,
         tie_word_embeddings=True,
     )

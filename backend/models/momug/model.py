@@ -25,6 +25,7 @@ from backend.protocol import FPS
 
 log = logging.getLogger(__name__)
 FALLBACK_SECONDS = 4.0
+HINT = "Install the weights again."
 
 
 class MoMug:
@@ -93,9 +94,9 @@ class MoMug:
         denoised = time.perf_counter()
         progress("decode", 0, 1)
         decoded = self.codec.decode(latents).cpu().numpy()
-        motions = [features.decode(row[:frames]) for row in decoded]
-        if not all(np.isfinite(m.rotations).all() and np.isfinite(m.translation).all() for m in motions):
+        if not np.isfinite(decoded).all():
             raise BackendError("internal", "The model produced numbers that are not finite.", "Try another seed.", True)
+        motions = [features.decode(row[:frames]) for row in decoded]
         done = time.perf_counter()
         timings = {"text": encoded - began, "denoise": denoised - encoded, "decode": done - denoised}
         return GenerateResult(motions, seeds, timings, warnings)
@@ -191,10 +192,14 @@ def load_checkpoint(folder: Path, device: str = "auto", precision: str = "auto")
         )
     device = _device(device)
     dtype = _precision(precision, device)
-    codec = load_codec(folder, device)
-    language_model, tokenizer = base.load_language_model(device=device, dtype=dtype), base.load_tokenizer()
     head = MotionHead(config)
-    head.load_state_dict({k: v.float() for k, v in load_file(folder / "head.safetensors").items()})
+    try:
+        codec = load_codec(folder, "cpu")
+        head.load_state_dict({k: v.float() for k, v in load_file(folder / "head.safetensors").items()})
+    except RuntimeError as error:
+        raise BackendError("checkpoint_damaged", f"The weights of {folder.name} do not fit its config.json.", HINT) from error
+    codec = codec.to(device)
+    language_model, tokenizer = base.load_language_model(device=device, dtype=dtype), base.load_tokenizer()
     loop = None
     if config.lora_rank:
         loop = LanguageLoop(config, language_model, tokenizer)
@@ -205,29 +210,41 @@ def load_checkpoint(folder: Path, device: str = "auto", precision: str = "auto")
 
 def load_loop(loop: LanguageLoop, path: Path) -> None:
     stored, wanted = load_file(path), loop.trainable()
-    if stored.keys() != wanted.keys():
-        raise BackendError("checkpoint_damaged", f"{path.name} does not fit its config.json.", "Install the weights again.")
+    if {k: v.shape for k, v in stored.items()} != {k: v.shape for k, v in wanted.items()}:
+        raise BackendError("checkpoint_damaged", f"The weights in {path.name} do not fit their config.json.", HINT)
     with torch.no_grad():
         for name, parameter in wanted.items():
             parameter.copy_(stored[name])
 
 
 def _verified_config(folder: Path) -> MoMugConfig:
-    hint = "Install the weights again."
     try:
         values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         config = MoMugConfig.from_dict(values)
-        hashes = values["sha256"]
+        needed = ["codec", "head", "language"] if config.lora_rank else ["codec", "head"]
+        hashes = {f"{name}.safetensors": values["sha256"][f"{name}.safetensors"] for name in needed}
     except FileNotFoundError as error:
-        raise BackendError("checkpoint_missing", f"The weights are missing: there is no {folder.name} checkpoint.", hint) from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise BackendError("checkpoint_damaged", f"The configuration of {folder.name} is damaged.", hint) from error
-    for name, expected in hashes.items():
+        raise BackendError("checkpoint_missing", f"The weights are missing: there is no {folder.name} checkpoint.", HINT) from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BackendError("checkpoint_damaged", f"The configuration of {folder.name} is damaged.", HINT) from error
+    for name in ("codec.json", *hashes):
         if not (folder / name).is_file():
-            raise BackendError("checkpoint_missing", f"The weights are incomplete: {name} of {folder.name} is missing.", hint)
-        if base.sha256_file(folder / name) != expected:
-            raise BackendError("checkpoint_damaged", f"The weights are damaged: {name} of {folder.name} has changed.", hint)
+            raise BackendError("checkpoint_missing", f"The weights are incomplete: {name} of {folder.name} is missing.", HINT)
+    changed = [name for name, expected in hashes.items() if base.sha256_file(folder / name) != expected]
+    # text files may change their line ends on the way here: what they say is compared, not their bytes
+    if _read_json(folder / "codec.json") != values["codec"]:
+        changed.append("codec.json")
+    if changed:
+        raise BackendError("checkpoint_damaged", f"The weights are damaged: {changed[0]} of {folder.name} has changed.", HINT)
     return config
+
+
+def _read_json(path: Path):
+    """What a JSON file says, or None when it is no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
 
 
 def _device(name: str) -> str:
