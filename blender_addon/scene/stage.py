@@ -151,6 +151,7 @@ def text(scene: bpy.types.Scene, parent: bpy.types.Object, body: str) -> bpy.typ
     data.body = body
     data.materials.append(_material("ink", _INK))
     item = _object(scene, "text", data)
+    item.display.show_shadows = False
     item.parent = parent
     return item
 
