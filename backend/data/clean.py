@@ -97,6 +97,9 @@ def fault(motion: Motion) -> str | None:
     turn = np.degrees(rot.quaternion_angle(motion.rotations[:-1], motion.rotations[1:]))
     if turn.max(initial=0) > MAX_ROTATION:
         return "a joint turns more than 75 degrees in a frame"
+    upright = 1 - 2 * (motion.rotations[:, 0, 1] ** 2 + motion.rotations[:, 0, 3] ** 2)
+    if ((upright < 0.3) & (joints[:, 0, 1] > 0.8)).any():
+        return "the body lies in the air"
     feet = joints[:, [7, 8, 10, 11], 1].min(1)
     if feet.min() < DEEPEST:
         return "a foot is far under the floor"

@@ -1,6 +1,7 @@
 """MoMug's task, both stages: the motion head on cached text states, then the language model in the loop."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backend.codecs.causal_vae import STRIDE
+from backend.data.describe import action_words
 from backend.evaluation.prompts import adherence
 from backend.language import base, text
 from backend.models.momug.config import MoMugConfig
@@ -62,7 +64,7 @@ class MoMugTask:
         self.train, self.val = load_windows(data, "train"), load_windows(data, "val")
         self.train_latents = encode_all(codec, self.train, device)
         self.val_latents = encode_all(codec, self.val, device)
-        self.weights = np.array([row.get("weight", 1.0) for row in self.train.rows])
+        self.weights = balance(self.train.rows)
         self.queue: list[np.ndarray] = []
         tokenizer = base.load_tokenizer()
         language_model = base.load_language_model(device=device, dtype=torch.bfloat16)
@@ -200,6 +202,14 @@ class MoMugLoopTask(MoMugTask):
         caption = float(np.mean(losses))
         figures = super().validate(model)
         return figures | {"score": figures["score"] + 0.3 * caption, "caption_loss": caption}
+
+
+def balance(rows: list[dict]) -> np.ndarray:
+    """Sampling weights (N,): windows with rare actions come more often, by the root of how rare, at most 4 to 1."""
+    named = [action_words(row["captions"]) or {"?"} for row in rows]
+    counts = Counter(word for words in named for word in words)
+    weights = np.array([max(counts[word] ** -0.5 for word in words) for words in named])
+    return np.clip(weights / np.median(weights), 0.5, 2.0)
 
 
 def pad(latents: list[Tensor], device: str) -> tuple[Tensor, Tensor]:
