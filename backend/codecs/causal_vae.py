@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backend.motion.skeleton import CONTACT_JOINTS
 from backend.motion.features import BLOCKS, WIDTH, Normaliser, local_positions
+from backend.motion.skeleton import CONTACT_JOINTS
 
 STRIDE = 4
 FEET = list(CONTACT_JOINTS)

@@ -94,6 +94,8 @@ def _captions(model, windows) -> dict:
         "action_named": round(float(np.mean(counted)), 4),
         "most_common": {"word": common, "action_named": round(float(np.mean([common in w for w in wanted])), 4)},
         "different_sentences": len(set(said)),
-        "examples": [{"clip": row["id"], "said": s, "wanted": row["captions"][0]} for row, s in
-                     list(zip(windows.rows, said, strict=True))[:: max(len(said) // 12, 1)]],
+        "examples": [
+            {"clip": row["id"], "said": s, "wanted": row["captions"][0]}
+            for row, s in list(zip(windows.rows, said, strict=True))[:: max(len(said) // 12, 1)]
+        ],
     }

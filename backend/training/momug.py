@@ -1,5 +1,6 @@
 """MoMug's task, both stages: the motion head on cached text states, then the language model in the loop."""
 
+import hashlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from backend.codecs.causal_vae import STRIDE
@@ -24,18 +26,31 @@ from backend.training.dataset import Windows, load_windows
 
 
 class TextCache:
-    """Hidden states of every caption of a data set, computed once: (tokens,576) float16 and where each caption lies."""
+    """Hidden states (tokens,576) float16 of every caption of a data set, computed once and kept in ``folder``."""
 
-    def __init__(self, language_model, tokenizer, captions: list[str], device: str, batch: int = 64):
+    def __init__(self, language_model, tokenizer, captions: list[str], device: str, folder: Path, base_hash: str):
         self.index = {caption: i for i, caption in enumerate(captions)}
+        name = hashlib.sha256("\n".join([base_hash, *captions]).encode()).hexdigest()[:16]
+        path = folder / f"text-{name}.safetensors"
+        if not path.is_file():
+            states = self._compute(language_model, tokenizer, captions, device)
+            folder.mkdir(parents=True, exist_ok=True)
+            lengths = torch.tensor([len(s) for s in states])
+            save_file({"states": torch.cat(states), "lengths": lengths}, path)
+        stored = load_file(path)
+        self.states = stored["states"].split(stored["lengths"].tolist())
+
+    @staticmethod
+    def _compute(language_model, tokenizer, captions: list[str], device: str, batch: int = 64) -> list[Tensor]:
         order = sorted(range(len(captions)), key=lambda i: len(captions[i]))
-        self.states: list[Tensor | None] = [None] * len(captions)
+        found: list[Tensor] = [torch.empty(0)] * len(captions)
         for begin in range(0, len(order), batch):
             rows = order[begin : begin + batch]
             ids, mask = text.tokenise(tokenizer, [captions[i] for i in rows])
             states, _ = text.text_states(language_model, ids.to(device), mask.to(device))
             for row, index in enumerate(rows):
-                self.states[index] = states[row, 1 : mask[row].sum()].to("cpu", torch.float16)
+                found[index] = states[row, 1 : mask[row].sum()].to("cpu", torch.float16)
+        return found
 
     def batch(self, captions: list[str], drop: np.ndarray) -> tuple[Tensor, Tensor]:
         """States (B,S,576) float32 and mask (B,S); rows with ``drop`` are unconditional."""
@@ -69,7 +84,7 @@ class MoMugTask:
         tokenizer = base.load_tokenizer()
         language_model = base.load_language_model(device=device, dtype=torch.bfloat16)
         captions = sorted({c for rows in (self.train.rows, self.val.rows) for row in rows for c in row["captions"]})
-        self.cache = TextCache(language_model, tokenizer, captions, device)
+        self.cache = TextCache(language_model, tokenizer, captions, device, out.parent / "text", self.config.base)
         self.momug = MoMug(self.config, codec, MotionHead(self.config).to(device), language_model, tokenizer)
         if "start" in recipe:
             self.momug.load_head(out.parent / recipe["start"])

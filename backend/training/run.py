@@ -1,10 +1,10 @@
 """``python -m backend train``: a recipe by name, a data set, an output folder."""
 
 import logging
-import tomllib
 from dataclasses import fields
 from pathlib import Path
 
+import tomllib
 import torch
 
 from backend.errors import BackendError

@@ -58,7 +58,7 @@ class Schedule:
 def fit(task: Task, schedule: Schedule, out: Path, resume: bool, max_minutes: float | None) -> dict:
     """Train until ``steps`` or ``max_minutes`` are over; returns the record of the best validation.
 
-    ``out/last`` is what ``resume`` continues from, ``out/best`` is the exported checkpoint, ``out/log.jsonl`` the curve.
+    ``out/last``: what ``resume`` continues from; ``out/best``: the exported checkpoint; ``out/log.jsonl``: the curve.
     The learning rate decays with whichever of steps and minutes is nearer its end.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -80,13 +80,15 @@ def fit(task: Task, schedule: Schedule, out: Path, resume: bool, max_minutes: fl
         progress = max(record["step"] / schedule.steps, minutes / max_minutes if max_minutes else 0.0)
         if progress >= 1:
             break
-        rate = min(1.0, (record["step"] + 1) / schedule.warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+        warm = min(1.0, (record["step"] + 1) / schedule.warmup)
+        rate = warm * (0.02 + 0.49 * (1 + math.cos(math.pi * progress)))
         for group, full in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = full * rate
         task.model.train()
         loss, figures = task.loss(task.model)
         if not torch.isfinite(loss):
-            raise BackendError("internal", f"The loss is not finite at step {record['step']}.", "Lower the learning rate.")
+            step = record["step"]
+            raise BackendError("internal", f"The loss is not finite at step {step}.", "Lower the learning rate.")
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(list(named.values()), schedule.clip)
@@ -100,7 +102,8 @@ def fit(task: Task, schedule: Schedule, out: Path, resume: bool, max_minutes: fl
         record["minutes"] = before + (time.monotonic() - begun) / 60
         if record["step"] % schedule.log_every == 0:
             speed = schedule.log_every / (time.monotonic() - last_log)
-            _write_log(out, {"step": record["step"], "minutes": record["minutes"], "lr": rate, "steps_per_s": speed} | mean)
+            head = {"step": record["step"], "minutes": record["minutes"], "lr": rate, "steps_per_s": speed}
+            _write_log(out, head | mean)
             mean, last_log = {}, time.monotonic()
         if record["step"] % schedule.validate_every == 0:
             _validate(task, named, ema, optimiser, record, out)
