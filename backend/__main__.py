@@ -105,9 +105,7 @@ def train(options: argparse.Namespace) -> None:
     from backend import training
 
     _print_record(
-        training.train(
-            options.recipe, options.data, options.out, options.resume, options.max_minutes, options.device
-        )
+        training.train(options.recipe, options.data, options.out, options.resume, options.max_minutes, options.device)
     )
 
 

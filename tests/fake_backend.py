@@ -209,9 +209,7 @@ class FakeBackend:
         common = {"model": model, "warnings": [], "timings": {"denoise": self.steps * self.delay}}
         if message.type == protocol.CAPTION:
             frames = message.arrays["rotations"].shape[0]
-            self.send(
-                protocol.RESULT, message.id, text=f"a person walks forward for {frames} frames.", **common
-            )
+            self.send(protocol.RESULT, message.id, text=f"a person walks forward for {frames} frames.", **common)
         elif message.type == protocol.GENERATE:
             self.answer_generate(message, common)
         else:

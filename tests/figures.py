@@ -181,6 +181,4 @@ def pose_matrices(rig: Rig, animation) -> np.ndarray:
 def world_heads(rig: Rig, pose: np.ndarray) -> dict[str, np.ndarray]:
     """Bone name -> world path (T,3) of its head."""
     matrix = rig.object_matrix
-    return {
-        bone.name: pose[:, i, :3, 3] @ matrix[:3, :3].T + matrix[:3, 3] for i, bone in enumerate(rig.bones)
-    }
+    return {bone.name: pose[:, i, :3, 3] @ matrix[:3, :3].T + matrix[:3, 3] for i, bone in enumerate(rig.bones)}

@@ -123,9 +123,7 @@ class Session:
                 self._finish(job, CANCELLED)
                 return
             job.cancel_deadline = time.monotonic() + self.cancel_timeout
-            self._link.send(
-                protocol.encode({"type": protocol.CANCEL, "id": next(self._ids), "target": job.id})
-            )
+            self._link.send(protocol.encode({"type": protocol.CANCEL, "id": next(self._ids), "target": job.id}))
 
     def drain(self) -> list[Event]:
         """What happened since the last call, oldest first; for a timer in the interface."""

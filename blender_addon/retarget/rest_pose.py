@@ -92,9 +92,7 @@ def analyse(rig: Rig, bone_map: BoneMap) -> RestPose:
     """Measure ``rig`` under ``bone_map``. Raises RigError when the map or the figure cannot be used."""
     bone_map.require()
     if not is_human(rig, bone_map):
-        raise RigError(
-            f"The rest pose of '{rig.name}' is not a human pose, and it has no animation to read one from."
-        )
+        raise RigError(f"The rest pose of '{rig.name}' is not a human pose, and it has no animation to read one from.")
     rotation, size = object_frame(rig.object_matrix)
     pose = rig.rest if rig.reference is None else np.asarray(rig.reference, dtype=np.float64)
     heads = pose[:, :3, 3] @ rig.object_matrix[:3, :3].T + rig.object_matrix[:3, 3]

@@ -152,9 +152,7 @@ def to_euler(q: np.ndarray, order: str) -> np.ndarray:
     flat = np.hypot(m[..., i, i], m[..., j, i])
     locked = flat < 1e-7
     angles = np.empty(m.shape[:-2] + (3,))
-    angles[..., i] = np.where(
-        locked, np.arctan2(-m[..., j, k], m[..., j, j]), np.arctan2(m[..., k, j], m[..., k, k])
-    )
+    angles[..., i] = np.where(locked, np.arctan2(-m[..., j, k], m[..., j, j]), np.arctan2(m[..., k, j], m[..., k, k]))
     angles[..., j] = np.arctan2(-m[..., k, i], flat)
     angles[..., k] = np.where(locked, 0.0, np.arctan2(m[..., j, i], m[..., i, i]))
     if odd:

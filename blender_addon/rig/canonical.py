@@ -43,7 +43,7 @@ def words(joint: str) -> str:
     """The animator's name of the bone of a canonical joint: ``left_knee`` -> ``left shin``."""
     for side in SIDES:
         if joint.startswith(side + "_"):
-            return f"{side} {WORDS[joint[len(side) + 1:]]}"
+            return f"{side} {WORDS[joint[len(side) + 1 :]]}"
     return WORDS[joint]
 
 

@@ -113,11 +113,7 @@ class _Parts:
         cosine, sine = np.cos(angles), np.sin(angles)
         u = np.sign(cosine) * np.abs(cosine) ** (2.0 / square)
         v = np.sign(sine) * np.abs(sine) ** (2.0 / square)
-        rings = (
-            centres[:, None]
-            + (radii[:, :1] * u)[..., None] * across[0]
-            + (radii[:, 1:] * v)[..., None] * across[1]
-        )
+        rings = centres[:, None] + (radii[:, :1] * u)[..., None] * across[0] + (radii[:, 1:] * v)[..., None] * across[1]
         count = len(centres)
         points = rings.reshape(-1, 3)
         if floor is not None:
@@ -157,6 +153,7 @@ class _Parts:
 
 def _round_ends(centres: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Add three shrinking rings at both ends, a third of the end's radius deep."""
+
     def cap(centre, radius, direction):
         depth = 0.45 * radius.min()
         steps = np.array([0.5, 0.8, 0.97])
@@ -306,4 +303,3 @@ def _material(title: str, colour: tuple, roughness: float) -> bpy.types.Material
         shader.inputs["Base Color"].default_value = colour
         shader.inputs["Roughness"].default_value = roughness
     return material
-

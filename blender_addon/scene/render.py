@@ -162,4 +162,3 @@ def _save(pixels: np.ndarray, path: Path) -> None:
         raise RigError(f"Could not write {path}.") from error
     finally:
         bpy.data.images.remove(image)
-

@@ -107,9 +107,7 @@ def test_halves_of_a_limb_the_upper_one_carries_the_joint():
         bones.append(bone)
         if bone.name == "upperarm_l":
             middle = (bone.head + bone.tail) / 2
-            bones.append(
-                Bone("upperarm_twist_01_l", bone.name, middle, bone.tail, bone_matrix(middle, bone.tail, 0.0))
-            )
+            bones.append(Bone("upperarm_twist_01_l", bone.name, middle, bone.tail, bone_matrix(middle, bone.tail, 0.0)))
     assert match(bones).require().bone("left_shoulder") == "upperarm_l"
 
 
