@@ -1,0 +1,332 @@
+"""The trainer on a toy task, the data set's layout, the recipes, and three steps of every real task."""
+
+import dataclasses
+import json
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from backend.codecs.causal_vae import CausalVAEConfig
+from backend.errors import BackendError
+from backend.evaluation.prompts import PROMPTS, adherence
+from backend.models.interface import GenerateRequest
+from backend.models.momug.config import MoMugConfig
+from backend.models.momug.model import load_checkpoint
+from backend.motion import features
+from backend.training import momug, trainer
+from backend.training.codec import load_codec
+from backend.training.dataset import load_windows
+from backend.training.run import RECIPES, read_recipe, train
+from backend.training.trainer import Schedule, fit
+
+NAMES = sorted(p.stem for p in RECIPES.glob("*.toml"))
+
+
+class Line:
+    """Fit y = 3 x - 1 from the same eight points at every step. ``scores`` scripts the validation."""
+
+    def __init__(self, stop_at: int | None = None, scores: list[float] | None = None, poison_at: int | None = None):
+        torch.manual_seed(5)
+        self.model = torch.nn.Sequential(torch.nn.Linear(1, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+        self.x = torch.linspace(-1, 1, 8)[:, None]
+        self.calls, self.stop_at, self.poison_at = 0, stop_at, poison_at
+        self.scores, self.exports = list(scores or []), []
+
+    def parameter_groups(self, learning_rate):
+        weights = [p for p in self.model.parameters() if p.ndim > 1]
+        biases = [p for p in self.model.parameters() if p.ndim == 1]
+        return [{"params": weights, "lr": learning_rate}, {"params": biases, "lr": learning_rate, "weight_decay": 0.0}]
+
+    def loss(self, model):
+        if self.calls == self.stop_at:
+            raise KeyboardInterrupt
+        self.calls += 1
+        loss = (model(self.x) - (3 * self.x - 1)).square().mean()
+        if self.calls - 1 == self.poison_at:
+            loss = loss * math.nan
+        return loss, {"loss": loss.item()}
+
+    def validate(self, model):
+        assert not model.training and not torch.is_grad_enabled()
+        error = (model(self.x) - (3 * self.x - 1)).square().mean().item()
+        return {"score": self.scores.pop(0) if self.scores else error, "error": error}
+
+    def export(self, model, folder, record):
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({n: p.detach().clone() for n, p in model.named_parameters()}, folder / "line.safetensors")
+        (folder / "training.json").write_text(json.dumps(record), encoding="utf-8")
+        self.exports.append(record["step"])
+
+
+def schedule(**changes) -> Schedule:
+    usual = {"steps": 20, "warmup": 3, "validate_every": 10, "log_every": 5, "learning_rate": 0.05}
+    return Schedule(**(usual | changes))
+
+
+def rows(out) -> list[dict]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that moves by one second whenever it is read."""
+    times = iter(range(10**9))
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: float(next(times))))
+
+
+def test_log_and_record(tmp_path, clock):
+    task = Line()
+    record = fit(task, schedule(), tmp_path, resume=False, max_minutes=None)
+    found = rows(tmp_path)
+    assert [r["step"] for r in found if "validation" not in r] == [5, 10, 15, 20]
+    assert [r["step"] for r in found if "validation" in r] == [10, 20]
+    losses = [r["loss"] for r in found if "loss" in r]
+    assert len(losses) == 4 and losses[-1] < 0.2 * losses[0]
+    assert all({"lr", "minutes", "steps_per_s"} <= set(r) for r in found if "loss" in r)
+    rates = [r["lr"] for r in found if "lr" in r]
+    assert rates == sorted(rates, reverse=True) and 0 < rates[-1] < 0.1  # warm-up is over, cosine decay
+    assert record["step"] == 20 and record["best_step"] == 20 and record["validation"]["score"] == record["best"]
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_resuming_equals_never_stopping(tmp_path, ema):
+    straight = fit(Line(), schedule(ema=ema), tmp_path / "straight", resume=False, max_minutes=None)
+    with pytest.raises(KeyboardInterrupt):  # stopped in step 14; the state of step 10 is what is kept
+        fit(Line(stop_at=13), schedule(ema=ema), tmp_path / "broken", resume=False, max_minutes=None)
+    second = Line()
+    continued = fit(second, schedule(ema=ema), tmp_path / "broken", resume=True, max_minutes=None)
+    assert second.calls == 10 and continued["step"] == 20
+    assert continued["best"] == pytest.approx(straight["best"], rel=1e-5)
+    a, b = (load_file(tmp_path / name / "last" / "state.safetensors") for name in ("straight", "broken"))
+    assert a.keys() == b.keys()
+    kinds = {key.split("/")[0] for key in a}
+    assert kinds == {"model", "ema", "optimiser"}
+    for key in a:
+        assert torch.allclose(a[key], b[key], rtol=1e-6, atol=1e-8), key
+    assert a["optimiser/0/step"] == 20
+
+
+def test_the_best_is_kept_and_survives_a_resume(tmp_path):
+    task = Line(scores=[3.0, 1.0, 2.0])
+    record = fit(task, schedule(steps=30), tmp_path, resume=False, max_minutes=None)
+    assert task.exports == [10, 20] and (record["best"], record["best_step"]) == (1.0, 20)
+    again = Line(scores=[1.5, 0.5])
+    record = fit(again, schedule(steps=50), tmp_path, resume=True, max_minutes=None)
+    assert again.exports == [50] and (record["best"], record["best_step"]) == (0.5, 50)
+    assert json.loads((tmp_path / "best" / "training.json").read_text(encoding="utf-8"))["step"] == 50
+
+
+def test_averages_are_exported_and_raw_weights_go_on(tmp_path):
+    task = Line()
+    fit(task, schedule(steps=10, ema=0.99), tmp_path, resume=False, max_minutes=None)
+    state = load_file(tmp_path / "last" / "state.safetensors")
+    exported = load_file(tmp_path / "best" / "line.safetensors")
+    for name, parameter in task.model.named_parameters():
+        assert torch.equal(exported[name], state[f"ema/{name}"])
+        assert torch.equal(parameter, state[f"model/{name}"])
+    assert any((exported[n] - state[f"model/{n}"]).abs().max() > 1e-4 for n in exported)
+
+
+def test_time_limit(tmp_path, clock):
+    record = fit(Line(), schedule(steps=10**6, validate_every=10**5), tmp_path, resume=False, max_minutes=2.0)
+    assert 0 < record["step"] < 120 and 1.9 < record["minutes"] < 2.2  # a second or more goes by in each step
+    assert (tmp_path / "best" / "line.safetensors").is_file() and (tmp_path / "last" / "record.json").is_file()
+    assert rows(tmp_path)[-1]["validation"]["score"] == record["best"]
+    rates = [r["lr"] for r in rows(tmp_path) if "lr" in r]
+    assert rates[-1] < 0.2  # the rate has come down by the time that the time is over
+    more = fit(Line(), schedule(steps=10**6, validate_every=10**5), tmp_path, resume=True, max_minutes=1.0)
+    assert more["step"] > record["step"] and 2.9 < more["minutes"] < 3.3
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    with pytest.raises(BackendError, match="not finite at step 12") as caught:
+        fit(Line(poison_at=12), schedule(), tmp_path, resume=False, max_minutes=None)
+    assert caught.value.code == "internal"
+    kept = load_file(tmp_path / "last" / "state.safetensors")
+    assert kept and all(torch.isfinite(tensor).all() for tensor in kept.values())
+
+
+def test_nothing_to_resume(tmp_path):
+    with pytest.raises(BackendError, match="nothing to resume") as caught:
+        fit(Line(), schedule(), tmp_path, resume=True, max_minutes=None)
+    assert caught.value.code == "bad_file"
+
+
+def test_resuming_another_recipe(tmp_path):
+    fit(Line(), schedule(steps=10), tmp_path, resume=False, max_minutes=None)
+    other = Line()
+    other.model = torch.nn.Sequential(torch.nn.Linear(1, 9), torch.nn.Tanh(), torch.nn.Linear(9, 1))
+    with pytest.raises(BackendError, match="another recipe") as caught:
+        fit(other, schedule(), tmp_path, resume=True, max_minutes=None)
+    assert caught.value.code == "bad_file"
+
+
+# --- the data set and the tasks
+
+
+def write_split(folder, split: str, motions: list, captions: list[str]) -> None:
+    lengths = np.array([m.frames for m in motions])
+    np.savez(
+        folder / f"{split}.npz",
+        rotations=np.concatenate([m.rotations for m in motions]),
+        translation=np.concatenate([m.translation for m in motions]),
+        contacts=np.concatenate([m.contacts for m in motions]).astype(np.uint8),
+        starts=np.cumsum(lengths) - lengths,
+        lengths=lengths,
+    )
+    lines = [json.dumps({"captions": [caption]}) for caption in captions]
+    (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.fixture
+def data(tmp_path, motion):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    train_split = [motion(frames=64 + 4 * i, speed=0.5 + 0.3 * i, turn=0.2 * i, phase=float(i)) for i in range(6)]
+    write_split(folder, "train", train_split, ["a person walks forward", "someone sits down, then waves"] * 3)
+    write_split(folder, "val", [motion(frames=50), motion(frames=63, speed=2.0)], ["a person walks forward"] * 2)
+    return folder
+
+
+def test_windows(data, motion):
+    windows = load_windows(data, "val", keep_motions=True)
+    assert [len(f) for f in windows.features] == [50, 63] and len(windows) == len(windows.rows) == 2
+    assert np.array_equal(windows.features[1], features.encode(motion(frames=63, speed=2.0)))
+    assert np.array_equal(windows.motions[0].contacts, motion(frames=50).contacts)
+    assert windows.rows[0]["captions"] == ["a person walks forward"]
+
+
+def test_windows_that_are_not_there_or_do_not_agree(data):
+    with pytest.raises(BackendError, match="no test split") as caught:
+        load_windows(data, "test")
+    assert caught.value.code == "bad_file" and "dataset build" in caught.value.hint
+    with open(data / "val.jsonl", "a", encoding="utf-8") as file:
+        file.write('{"captions": ["one too many"]}\n')
+    with pytest.raises(BackendError, match="same windows"):
+        load_windows(data, "val")
+
+
+CODEC = """
+task = "codec"
+window = 32
+batch = 4
+bf16 = false
+[codec]
+width = 16
+latent = 8
+blocks = 1
+[schedule]
+steps = 3
+validate_every = 3
+log_every = 1
+"""
+HEAD = """
+task = "momug"
+batch = 4
+bf16 = false
+[model]
+text_width = 48
+width = 32
+layers = 1
+heads = 2
+steps = 2
+[schedule]
+steps = 3
+validate_every = 3
+log_every = 1
+"""
+LOOP = HEAD.replace("batch = 4", 'batch = 2\nstart = "momug_head/best"')
+LOOP = LOOP.replace("[schedule]", "lora_rank = 2\n[schedule]")
+
+
+def recipe(folder, name: str, text: str) -> str:
+    path = folder / f"{name}.toml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_every_stage_trains_and_hands_on(data, tmp_path, tiny_base, monkeypatch, motion):
+    """Codec, head, language loop: three steps each on six windows, every stage starting from the one before."""
+    runs = tmp_path / "runs"
+    quick = SimpleNamespace(prompts=PROMPTS[:2], calls=0)
+
+    def few_prompts(model, seeds):
+        quick.calls += 1
+        return adherence(model, seeds=1, prompts=quick.prompts)
+
+    monkeypatch.setattr(momug, "adherence", few_prompts)
+    record = train(recipe(tmp_path, "codec", CODEC), data, runs / "codec", device="cpu")
+    assert record["step"] == 3 and math.isfinite(record["best"])
+    assert {"mpjpe_mm", "rotation_degrees", "path_error_mm", "jerk_ratio"} <= set(record["validation"])
+    codec = load_codec(runs / "codec" / "best")
+    with torch.no_grad():
+        windows = [torch.from_numpy(w[:64]) for w in load_windows(data, "train").features]
+        found = codec.encode(torch.stack(windows)).flatten(0, 1)
+    assert found.mean(0).abs().max() < 1 and 0.3 < found.std() < 3  # scaled on crops of the same windows
+
+    record = train(recipe(tmp_path, "head", HEAD), data, runs / "momug_head", device="cpu")
+    assert record["step"] == 3 and math.isfinite(record["validation"]["val_loss"]) and quick.calls == 1
+    head = load_checkpoint(runs / "momug_head" / "best", "cpu", "float32")
+    assert head.loop is None
+
+    record = train(recipe(tmp_path, "loop", LOOP), data, runs / "momug", device="cpu")
+    assert record["step"] == 3 and math.isfinite(record["validation"]["caption_loss"])
+    logged = set().union(*(set(r) for r in rows(runs / "momug")))
+    assert logged & {"motion", "caption"}
+    whole = load_checkpoint(runs / "momug" / "best", "cpu", "float32")
+    assert torch.equal(whole.codec.mean, head.codec.mean)
+    result = whole.generate(GenerateRequest("a person walks", seed=1, preset="full"), lambda *a: None, lambda: False)
+    assert np.isfinite(result.motions[0].rotations).all()
+    assert isinstance(whole.caption(motion(), lambda *a: None, lambda: False), str)
+
+    again = train(recipe(tmp_path, "loop", LOOP.replace("steps = 3", "steps = 4")), data, runs / "momug", resume=True)
+    assert again["step"] == 4
+
+
+def test_missing_data(tmp_path):
+    with pytest.raises(BackendError, match="no train split") as caught:
+        train(recipe(tmp_path, "codec", CODEC), tmp_path / "nothing", tmp_path / "out", device="cpu")
+    assert caught.value.code == "bad_file"
+
+
+@pytest.mark.parametrize(
+    "text, message", [("task = ", "not valid TOML"), ('task = "juggling"', "unknown task"), (None, "no recipe")]
+)
+def test_broken_recipes(tmp_path, data, text, message):
+    name = recipe(tmp_path, "broken", text) if text else "juggling"
+    with pytest.raises(BackendError, match=message) as caught:
+        train(name, data, tmp_path / "out", device="cpu")
+    assert caught.value.code == "bad_file"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recipes_hold_known_keys_only(name):
+    """A misspelt key would be passed over in silence."""
+    values = read_recipe(name)
+    assert values["task"] in ("codec", "momug")
+
+    def names(kind):
+        return {field.name for field in dataclasses.fields(kind)}
+
+    assert set(values["schedule"]) <= names(Schedule)
+    if values["task"] == "codec":
+        known = {"task", "window", "batch", "bf16", "seed", "codec", "schedule"}
+        assert set(values.get("codec", {})) <= names(CausalVAEConfig)
+        assert values["window"] % 4 == 0
+    else:
+        known = {"task", "codec", "start", "batch", "text_dropout", "denoise_share", "lambda_motion"}
+        known |= {"projection_rate", "head_rate", "bf16", "model", "schedule"}
+        assert set(values["model"]) <= names(MoMugConfig)
+        assert values["model"]["width"] % (2 * values["model"]["heads"]) == 0
+    assert set(values) <= known
+
+
+def test_the_stages_fit_each_other():
+    assert {"codec", "momug_head", "momug"} <= set(NAMES)
+    head, loop = read_recipe("momug_head")["model"], read_recipe("momug")["model"]
+    assert loop["lora_rank"] > 0 and "lora_rank" not in head
+    assert {k: v for k, v in loop.items() if not k.startswith("lora")} == head
