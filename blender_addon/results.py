@@ -84,16 +84,18 @@ def apply_motions(armature, scene, motions, recipes, *, frame_start: int, extend
     mapping = require_map(armature)
     rig = armatures.read_rig(armature)
     fps = capture.scene_fps(scene)
+    # everything that can go wrong with a motion goes wrong here, before the scene is touched
+    animations = [retarget(motion, rig, mapping, fps) for motion in motions]
+    for warning in dict.fromkeys(warning for animation in animations for warning in animation.warnings):
+        log.warning("%s: %s", armature.name, warning)
     before = {action.name_full for action in bpy.data.actions}
     animated = armature.animation_data is not None
     former, slot = current_action(armature), getattr(armature.animation_data, "action_slot", None)
+    kept = former is not None and former.use_fake_user
     actions, last = [], frame_start
     try:
         # backwards, so that the first one is made last and stays active
-        for motion, recipe in reversed(list(zip(motions, recipes, strict=True))):
-            animation = retarget(motion, rig, mapping, fps)
-            for warning in animation.warnings:
-                log.warning("%s: %s", armature.name, warning)
+        for animation, recipe in reversed(list(zip(animations, recipes, strict=True))):
             actions.insert(0, keys.write_action(armature, animation, action_name(recipe), frame_start, recipe))
             last = max(last, frame_start + animation.frames - 1)
     except Exception:
@@ -101,6 +103,8 @@ def apply_motions(armature, scene, motions, recipes, *, frame_start: int, extend
             compat.assign(armature, former, slot)
         else:
             armature.animation_data_clear()
+        if former is not None:
+            former.use_fake_user = kept
         for action in [a for a in bpy.data.actions if a.name_full not in before]:
             bpy.data.actions.remove(action)
         raise

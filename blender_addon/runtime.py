@@ -177,7 +177,8 @@ def _conclude(task: Task) -> None:
             raise Error("cancelled", task.dropped or "Cancelled.")
         if job.state != DONE:
             raise Error(job.code or "internal", job.error, job.hint, job.details)
-        for warning in job.header.get("warnings") or ():
+        warnings = job.header.get("warnings")
+        for warning in warnings if isinstance(warnings, list) else ():
             log.warning("%s", warning)
         task.result = task.apply(job.header, job.arrays)
         if task.undo_message:
@@ -190,7 +191,8 @@ def _conclude(task: Task) -> None:
         log.exception("the result could not be applied")
         task.error = Error("internal", "The result could not be put into the scene.", "See the log.", repr(error))
     task.finished = True
-    phases = {str(k): v for k, v in (job.header.get("timings") or {}).items() if isinstance(v, (int, float))}
+    timings = job.header.get("timings")
+    phases = {str(k): v for k, v in timings.items() if isinstance(v, (int, float))} if isinstance(timings, dict) else {}
     last_timings = {
         **phases,
         "request": answered - task.started,

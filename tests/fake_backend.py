@@ -8,8 +8,8 @@ Modes: ``ok``; ``garbage_start`` and ``garbage_job`` (bytes that are no frame, i
 ``die_start``, ``die_job`` (exit code 3), ``die_once`` (the first process that gets a job dies: MOMUG_FAKE_MARK names a
 file that remembers it); ``no_hello``; ``hang`` (says hello, then never answers anything); ``deaf`` (ignores cancel and
 never ends a job, but answers pings); ``huge`` (a frame length above the limit); ``nan`` and ``shapes`` (a result with
-such arrays); ``other_version`` (a hello of major version 99); ``error`` (every job fails with an error message);
-``noisy`` (writes much to stderr, works otherwise).
+such arrays); ``odd_fields`` (a good result whose side remarks are of the wrong kind); ``other_version`` (a hello of
+major version 99); ``error`` (every job fails with an error message); ``noisy`` (writes much to stderr, works otherwise).
 """
 
 import argparse
@@ -30,7 +30,7 @@ from backend import protocol  # noqa: E402
 JOINT = {name: index for index, name in enumerate(protocol.JOINTS)}
 MODES = (
     "ok", "garbage_start", "garbage_job", "die_start", "die_job", "die_once", "no_hello", "hang", "deaf", "huge", "nan",
-    "shapes", "other_version", "error", "noisy",
+    "shapes", "odd_fields", "other_version", "error", "noisy",
 )  # fmt: skip
 MODELS = [
     {
@@ -207,6 +207,8 @@ class FakeBackend:
         header = message.header
         model = header.get("model", "momug")
         common = {"model": model, "warnings": [], "timings": {"denoise": self.steps * self.delay}}
+        if self.mode == "odd_fields":
+            common = {"model": 5, "warnings": 3, "timings": [1, 2]}
         if message.type == protocol.CAPTION:
             frames = message.arrays["rotations"].shape[0]
             self.send(protocol.RESULT, message.id, text=f"a person walks forward for {frames} frames.", **common)

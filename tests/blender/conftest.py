@@ -63,7 +63,7 @@ def snapshot() -> dict:
 
     scene = bpy.context.scene
     return {
-        "actions": sorted(action.name for action in bpy.data.actions),
+        "actions": sorted((action.name, action.use_fake_user) for action in bpy.data.actions),
         "objects": sorted(thing.name for thing in bpy.data.objects),
         "active": {
             thing.name: thing.animation_data.action.name

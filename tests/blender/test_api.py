@@ -245,6 +245,12 @@ def test_a_backend_that_misbehaves(fake, mannequin, snapshot, mode, caplog):
     assert not runtime.status().failed
 
 
+def test_side_remarks_of_the_wrong_kind_spoil_no_result(fake, mannequin):
+    fake("odd_fields")
+    assert api.animate(mannequin, "a walk", seconds=1.0) == mannequin.animation_data.action
+    assert not runtime.status().failed and set(api.timings()) == {"request", "apply"}
+
+
 def test_one_death_is_forgiven(fake, mannequin, tmp_path, monkeypatch):
     monkeypatch.setenv("MOMUG_FAKE_MARK", str(tmp_path / "died"))
     fake("die_once")
