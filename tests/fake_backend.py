@@ -9,7 +9,8 @@ Modes: ``ok``; ``garbage_start`` and ``garbage_job`` (bytes that are no frame, i
 file that remembers it); ``no_hello``; ``hang`` (says hello, then never answers anything); ``deaf`` (ignores cancel and
 never ends a job, but answers pings); ``huge`` (a frame length above the limit); ``nan`` and ``shapes`` (a result with
 such arrays); ``odd_fields`` (a good result whose side remarks are of the wrong kind); ``other_version`` (a hello of
-major version 99); ``error`` (every job fails with an error message); ``noisy`` (writes much to stderr, works otherwise).
+major version 99); ``error`` (every job fails with an error message); ``noisy`` (writes much to stderr, works
+otherwise).
 """
 
 import argparse
