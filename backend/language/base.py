@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 from backend import paths
@@ -65,6 +66,22 @@ def convert(gguf: Path, out: Path | None = None) -> Path:
     return out
 
 
+@contextmanager
+def _intact(folder: Path):
+    """Reading the files of a base model folder: what cannot be read becomes BackendError ``base_missing``."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        log.exception("the base model in %s cannot be read", folder)
+        raise BackendError(
+            "base_missing",
+            "The base language model on this computer is damaged.",
+            "Run set-up again (python3 build.py setup).",
+        ) from error
+
+
 def base_hash(folder: Path | None = None) -> str:
     """Identity of the base model: adapters belong to exactly one base.
 
@@ -80,7 +97,8 @@ def base_hash(folder: Path | None = None) -> str:
             "Run set-up (python3 build.py setup).",
         )
     if record.is_file():
-        return json.loads(record.read_text(encoding="utf-8"))["gguf_sha256"]
+        with _intact(folder):
+            return json.loads(record.read_text(encoding="utf-8"))["gguf_sha256"]
     return sha256_file(weights)
 
 
@@ -90,7 +108,8 @@ def load_tokenizer(folder: Path | None = None):
 
     folder = Path(folder) if folder else paths.base_model_folder()
     base_hash(folder)
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    with _intact(folder):
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 def load_language_model(folder: Path | None = None, device: str = "cpu", dtype=None):
@@ -100,6 +119,7 @@ def load_language_model(folder: Path | None = None, device: str = "cpu", dtype=N
 
     folder = Path(folder) if folder else paths.base_model_folder()
     base_hash(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=dtype or torch.float32)
+    with _intact(folder):
+        model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=dtype or torch.float32)
     model.requires_grad_(False)
     return model.eval().to(device)
