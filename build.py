@@ -4,6 +4,7 @@
 python3 build.py setup                 environments and base model, in the user's cache
 python3 build.py demo "a person waves" from a prompt to a .blend, headless
 python3 build.py test                  every test on every Blender Python that is here
+python3 build.py bench                 the promised times, measured on this computer
 python3 build.py env                   where the environments are, as JSON
 python3 build.py package               dist/momug-<version>.zip, the extension
 """
@@ -364,6 +365,18 @@ def _test_tools(python: Path) -> Path:
     return folder
 
 
+# --- bench
+
+
+def command_bench(arguments: argparse.Namespace) -> int:
+    backend, blenders = set_up("one")
+    command = [list(blenders.values())[-1], ROOT / "tests" / "bench.py"]
+    if arguments.json:
+        command += ["--json", arguments.json.resolve()]
+    with tempfile.TemporaryDirectory(prefix="momug-bench-", ignore_cleanup_errors=True) as user:
+        return _run(command, _blender_variables(backend, user), ROOT, RUN_TIMEOUT)
+
+
 # --- package
 
 PACKED = (  # folder in the checkout, folder in the zip, endings; the add-on's folder is the zip's root
@@ -438,7 +451,7 @@ def positive(text: str) -> float:
 
 def parser() -> argparse.ArgumentParser:
     door = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = door.add_subparsers(required=True, metavar="setup | demo | test | env | package")
+    commands = door.add_subparsers(required=True, metavar="setup | demo | test | bench | env | package")
     setup = commands.add_parser("setup", help="make or repair the environments and the base model")
     setup.set_defaults(run=command_setup)
     demo = commands.add_parser("demo", help="generate, retarget and render one prompt in headless Blender")
@@ -453,6 +466,9 @@ def parser() -> argparse.ArgumentParser:
     test.add_argument("--only", choices=("unit", "protocol", "backend", "blender"), help="one folder of tests")
     test.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
     test.set_defaults(run=command_test)
+    bench = commands.add_parser("bench", help="measure the promised times on this computer")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="write the rows there as well")
+    bench.set_defaults(run=command_bench)
     commands.add_parser("env", help="print the environments' interpreters as JSON").set_defaults(run=command_env)
     commands.add_parser("package", help="build and validate the extension's zip").set_defaults(run=command_package)
     return door

@@ -1,0 +1,23 @@
+"""The measuring script runs without trained weights, and says what it left out and why. No time is asserted."""
+
+import json
+import os
+import subprocess
+import sys
+
+
+def test_rows_and_reasons(root, tmp_path):
+    env = os.environ | {
+        "MOMUG_BACKEND_PYTHON": sys.executable,  # enough for hello, which needs no PyTorch
+        "MOMUG_CHECKPOINTS": str(tmp_path / "none"),
+        "BLENDER_USER_RESOURCES": str(tmp_path / "user"),
+    }
+    command = [sys.executable, root / "tests" / "bench.py", "--json", tmp_path / "made" / "rows.json"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads((tmp_path / "made" / "rows.json").read_text(encoding="utf-8"))
+    measured = {row["what"]: row["seconds"] for row in rows if row["seconds"] is not None}
+    assert len(rows) == 6 and len(measured) == 3 and min(measured.values()) > 0
+    left_out = [row for row in rows if row["seconds"] is None]
+    assert all("not installed" in row["note"] for row in left_out)
+    assert all(row["what"] in done.stdout for row in rows)
