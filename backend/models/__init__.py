@@ -22,7 +22,14 @@ def describe_one(name: str, checkpoints: Path | None = None) -> dict:
 
 def _describe(name: str, label: str, folder: Path) -> dict:
     record = {"name": name, "label": label, "fps": 30.0, "joints": 22, "conditions": ["text"], "captions": False}
-    record |= {"min_seconds": 1.0, "max_seconds": 10.0, "default_steps": 10, "presets": [], "available": True, "reason": ""}
+    record |= {
+        "min_seconds": 1.0,
+        "max_seconds": 10.0,
+        "default_steps": 10,
+        "presets": [],
+        "available": True,
+        "reason": "",
+    }
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         keys = ("min_seconds", "max_seconds", "presets", "default_preset", "captions")
@@ -43,7 +50,9 @@ def load(name: str, device: str = "auto", precision: str = "auto", checkpoints: 
     ``base_mismatch``.
     """
     if name not in LABELS:
-        raise BackendError("unknown_model", f"There is no model called {name!r}.", f"Choose one of: {', '.join(LABELS)}.")
+        raise BackendError(
+            "unknown_model", f"There is no model called {name!r}.", f"Choose one of: {', '.join(LABELS)}."
+        )
     from backend.models.momug.model import load_checkpoint
 
     folder = (Path(checkpoints) if checkpoints else paths.checkpoints_folder()) / name

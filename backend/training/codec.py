@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from backend.codecs.causal_vae import STRIDE, CausalVAE, CausalVAEConfig, reconstruction_loss
+from backend.errors import BackendError
 from backend.motion import features
 from backend.motion.features import Normaliser
 from backend.training.dataset import load_windows
@@ -21,6 +22,8 @@ class CodecTask:
         self.device, self.bf16 = device, recipe.get("bf16", True)
         train = [w for w in load_windows(data, "train").features if len(w) >= self.window]
         self.validation = [torch.from_numpy(_trim(w)).to(device) for w in load_windows(data, "val").features]
+        if not train:
+            raise BackendError("bad_file", f"No training window in {data} is at least {self.window} frames long.")
         stacked = np.concatenate(train)
         self.frames = torch.from_numpy(stacked).to(device)
         lengths = np.array([len(w) for w in train])

@@ -44,15 +44,16 @@ def train(
     known = {f.name for f in fields(Schedule)}
     schedule = Schedule(**{k: v for k, v in values.get("schedule", {}).items() if k in known})
     torch.manual_seed(schedule.seed)
-    if values["task"] == "codec":
+    task_name = values.get("task")
+    if task_name == "codec":
         from backend.training.codec import CodecTask
 
         task = CodecTask(values, Path(data), device)
-    elif values["task"] == "momug":
+    elif task_name == "momug":
         from backend.training.momug import MoMugLoopTask, MoMugTask
 
         kind = MoMugLoopTask if values.get("model", {}).get("lora_rank") else MoMugTask
         task = kind(values, Path(data), device, Path(out))
     else:
-        raise BackendError("bad_file", f"The recipe names an unknown task {values['task']!r}.")
+        raise BackendError("bad_file", f"The recipe names an unknown task {task_name!r}.")
     return fit(task, schedule, Path(out), resume, max_minutes)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -101,7 +102,7 @@ def fit(task: Task, schedule: Schedule, out: Path, resume: bool, max_minutes: fl
             mean[name] = mean.get(name, 0.0) + value / schedule.log_every
         record["minutes"] = before + (time.monotonic() - begun) / 60
         if record["step"] % schedule.log_every == 0:
-            speed = schedule.log_every / (time.monotonic() - last_log)
+            speed = schedule.log_every / max(time.monotonic() - last_log, 1e-6)
             head = {"step": record["step"], "minutes": record["minutes"], "lr": rate, "steps_per_s": speed}
             _write_log(out, head | mean)
             mean, last_log = {}, time.monotonic()
@@ -162,7 +163,11 @@ def _save(folder: Path, named: dict, ema: dict, optimiser, record: dict) -> None
 def _restore(folder: Path, named: dict, ema: dict, optimiser) -> dict:
     if not (folder / "record.json").is_file():
         raise BackendError("bad_file", f"There is nothing to resume in {folder}.", "Start without --resume.")
-    tensors = load_file(folder / "state.safetensors")
+    try:
+        tensors = load_file(folder / "state.safetensors")
+        record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BackendError("bad_file", f"What was kept in {folder} is damaged.", "Start without --resume.") from error
     try:
         with torch.no_grad():
             for name, parameter in named.items():
@@ -176,4 +181,4 @@ def _restore(folder: Path, named: dict, ema: dict, optimiser) -> dict:
             _, index, name = key.split("/")
             state["state"].setdefault(int(index), {})[name] = value
     optimiser.load_state_dict(state)
-    return json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    return record

@@ -1,8 +1,8 @@
 """The language model in MoMug's loop: motion tokens pass through it with LoRA, text passes through it untouched.
 
 Layout (arXiv 2503.06119): text, then <t> <bom> x_1 .. x_n, attended to in both directions inside the motion block, then
-<eom> and text again for captions. LoRA acts on the motion block alone, so the model's language stays exactly what it was
-and the text prefix' keys and values can be kept for all denoising steps.
+<eom> and text again for captions. LoRA acts on motion tokens and on the <duration> query alone, so the model's language
+stays exactly what it was and the text prefix' keys and values can be kept for all denoising steps.
 """
 
 import torch
@@ -64,7 +64,9 @@ class LanguageLoop(nn.Module):
         with self.language.disable_adapter():
             return text.text_states(self.language.get_base_model(), ids, mask)
 
-    def motion_states(self, x_t: Tensor, t: Tensor, lengths: Tensor, cache: DynamicCache, prefix_mask: Tensor) -> Tensor:
+    def motion_states(
+        self, x_t: Tensor, t: Tensor, lengths: Tensor, cache: DynamicCache, prefix_mask: Tensor
+    ) -> Tensor:
         """Hidden states (B,L,576) of motion tokens; the block's keys and values are appended to ``cache``.
 
         x_t (B,L,32), t (B,) timesteps, lengths (B,) valid latents, prefix_mask (B,S) of the tokens in ``cache``.

@@ -54,7 +54,9 @@ class MoMug:
             warnings += warning
         if not self.config.min_seconds <= seconds <= self.config.max_seconds:
             low, high = self.config.min_seconds, self.config.max_seconds
-            raise BackendError("bad_duration", f"The length must be between {low:g} and {high:g} seconds, not {seconds:g}.")
+            raise BackendError(
+                "bad_duration", f"The length must be between {low:g} and {high:g} seconds, not {seconds:g}."
+            )
         encoded = time.perf_counter()
         first = secrets.randbelow(2**31) if request.seed is None else request.seed
         seeds = [first + i for i in range(count)]
@@ -119,8 +121,12 @@ class MoMug:
         """Latents (L,32) of a canonical motion, at most ``max_seconds`` long."""
         frames = min(motion.frames, int(self.config.max_seconds * FPS)) // STRIDE * STRIDE
         if frames < int(self.config.min_seconds * FPS) // STRIDE * STRIDE:
-            raise BackendError("bad_motion", f"The motion is too short: at least {self.config.min_seconds:g} s are needed.")
-        same = Motion(motion.rotations[:frames], motion.translation[:frames], CANONICAL_OFFSETS, FPS, motion.contacts[:frames])
+            raise BackendError(
+                "bad_motion", f"The motion is too short: at least {self.config.min_seconds:g} s are needed."
+            )
+        same = Motion(
+            motion.rotations[:frames], motion.translation[:frames], CANONICAL_OFFSETS, FPS, motion.contacts[:frames]
+        )
         return self.codec.encode(torch.from_numpy(features.encode(same)).to(self.device)[None])[0]
 
     def _prefix(self, ids: Tensor, mask: Tensor):
@@ -138,7 +144,9 @@ class MoMug:
         found = {p["name"]: p for p in presets(self.config)}
         name = name or self.config.default_preset
         if name not in found:
-            raise BackendError("bad_request", f"There is no preset called {name!r}.", f"Choose one of: {', '.join(found)}.")
+            raise BackendError(
+                "bad_request", f"There is no preset called {name!r}.", f"Choose one of: {', '.join(found)}."
+            )
         return found[name]
 
     def load_head(self, folder: Path) -> None:
@@ -153,7 +161,6 @@ def presets(config: MoMugConfig) -> list[dict]:
     return [fast, full] if config.lora_rank else [fast]
 
 
-
 def _noise(seed: int, length: int, width: int) -> Tensor:
     """Noise (length,width) that depends on the seed alone, on every device."""
     return torch.randn(length, width, generator=torch.Generator().manual_seed(seed % 2**63))
@@ -164,6 +171,8 @@ def save_checkpoint(model: MoMug, folder: Path) -> None:
     from backend.training.codec import save_codec
 
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.safetensors"):  # a first stage saved over a second one leaves nothing of it behind
+        old.unlink()
     save_codec(model.codec, folder)
     _save(model.head.state_dict(), folder / "head.safetensors")
     if model.loop is not None:
@@ -197,7 +206,9 @@ def load_checkpoint(folder: Path, device: str = "auto", precision: str = "auto")
         codec = load_codec(folder, "cpu")
         head.load_state_dict({k: v.float() for k, v in load_file(folder / "head.safetensors").items()})
     except RuntimeError as error:
-        raise BackendError("checkpoint_damaged", f"The weights of {folder.name} do not fit its config.json.", HINT) from error
+        raise BackendError(
+            "checkpoint_damaged", f"The weights of {folder.name} do not fit its config.json.", HINT
+        ) from error
     codec = codec.to(device)
     language_model, tokenizer = base.load_language_model(device=device, dtype=dtype), base.load_tokenizer()
     loop = None
@@ -224,18 +235,24 @@ def _verified_config(folder: Path) -> MoMugConfig:
         needed = ["codec", "head", "language"] if config.lora_rank else ["codec", "head"]
         hashes = {f"{name}.safetensors": values["sha256"][f"{name}.safetensors"] for name in needed}
     except FileNotFoundError as error:
-        raise BackendError("checkpoint_missing", f"The weights are missing: there is no {folder.name} checkpoint.", HINT) from error
+        raise BackendError(
+            "checkpoint_missing", f"The weights are missing: there is no {folder.name} checkpoint.", HINT
+        ) from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BackendError("checkpoint_damaged", f"The configuration of {folder.name} is damaged.", HINT) from error
     for name in ("codec.json", *hashes):
         if not (folder / name).is_file():
-            raise BackendError("checkpoint_missing", f"The weights are incomplete: {name} of {folder.name} is missing.", HINT)
+            raise BackendError(
+                "checkpoint_missing", f"The weights are incomplete: {name} of {folder.name} is missing.", HINT
+            )
     changed = [name for name, expected in hashes.items() if base.sha256_file(folder / name) != expected]
     # text files may change their line ends on the way here: what they say is compared, not their bytes
     if _read_json(folder / "codec.json") != values["codec"]:
         changed.append("codec.json")
     if changed:
-        raise BackendError("checkpoint_damaged", f"The weights are damaged: {changed[0]} of {folder.name} has changed.", HINT)
+        raise BackendError(
+            "checkpoint_damaged", f"The weights are damaged: {changed[0]} of {folder.name} has changed.", HINT
+        )
     return config
 
 
@@ -260,4 +277,6 @@ def _precision(name: str, device: str) -> torch.dtype:
     try:
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
     except KeyError as error:
-        raise BackendError("bad_request", f"There is no precision called {name!r}.", "Choose float32 or bfloat16.") from error
+        raise BackendError(
+            "bad_request", f"There is no precision called {name!r}.", "Choose float32 or bfloat16."
+        ) from error
