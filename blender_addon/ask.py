@@ -120,13 +120,14 @@ def start_caption(
     service.check_request(model, None)
     _require_map(armature)
     action = action or results.current_action(armature)
+    first, last = capture.frame_span(action, frame_range)
+    limit = protocol.MAX_CAPTION_FRAMES / protocol.FPS
+    if (last - first + 1) / capture.scene_fps() > limit:  # told before it is read: reading blocks the window
+        raise Error("bad_motion", f"The animation is longer than the {limit / 60:.0f} minutes that can be described.")
     try:
         motion = capture.capture(armature, action, frame_range)
     except RigError as error:
         raise Error("bad_motion", str(error)) from error
-    if motion.frames > protocol.MAX_CAPTION_FRAMES:
-        minutes = protocol.MAX_CAPTION_FRAMES / motion.fps / 60
-        raise Error("bad_motion", f"The animation is longer than the {minutes:.0f} minutes that can be described.")
     target = targets.Target(action) if action is not None else None
 
     def apply(header: dict, _arrays: dict) -> str:

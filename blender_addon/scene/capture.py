@@ -24,6 +24,14 @@ def active_action(armature: bpy.types.Object) -> bpy.types.Action | None:
     return data.action if data is not None else None
 
 
+def frame_span(action: bpy.types.Action | None, frame_range: tuple[int, int] | None = None) -> tuple[int, int]:
+    """First and last frame of ``frame_range``; when None, of ``action``; without one, of the scene."""
+    if frame_range is None:
+        scene = bpy.context.scene
+        frame_range = tuple(action.frame_range) if action is not None else (scene.frame_start, scene.frame_end)
+    return int(np.floor(frame_range[0])), int(np.ceil(frame_range[1]))
+
+
 def poses(
     armature: bpy.types.Object,
     action: bpy.types.Action | None = None,
@@ -42,10 +50,7 @@ def poses(
         raise RigError(f"'{armature.name}' has no animation yet.")
     if action is not None and not compat.fcurves(action, armature):
         raise RigError(f"The action '{action.name}' does not animate '{armature.name}'.")
-    if frame_range is None:
-        scene = bpy.context.scene
-        frame_range = tuple(action.frame_range) if action is not None else (scene.frame_start, scene.frame_end)
-    first, last = int(np.floor(frame_range[0])), int(np.ceil(frame_range[1]))
+    first, last = frame_span(action, frame_range)
     if last < first:
         raise RigError("The frame range ends before it starts.")
     if last - first >= MAX_FRAMES:

@@ -214,6 +214,16 @@ def test_caption_without_animation(fake, mannequin):
     assert one_sentence(caught.value)
 
 
+def test_caption_of_hours_is_refused_before_they_are_read(fake, mannequin, monkeypatch):
+    api.animate(mannequin, "a walk", seconds=1.0)
+    monkeypatch.setattr(results.capture, "capture", lambda *_: pytest.fail("it was read"))
+    with pytest.raises(api.Error, match="10 minutes") as caught:
+        api.caption(mannequin, frame_range=(1, 50_000))
+    assert one_sentence(caught.value)
+    monkeypatch.undo()
+    assert api.caption(mannequin, frame_range=(1, 20))
+
+
 MODES = {
     "garbage_start": "not an answer",
     "garbage_job": "not an answer",
