@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE, wait
 
 from backend.models.momug.model import save_checkpoint
 from blender_addon.client import DONE, FAILED, Session
 
 # the tiny base model has two layers; otherwise this is ``python -m backend serve``
 SERVE = "from backend.language import text; text.TEXT_LAYERS = (1, 2); from backend import server; server.main()"
-PATIENCE = 300.0
 WALK = {"model": "momug", "prompt": "a person walks", "seconds": 1.0, "seed": 1}
 
 
@@ -55,9 +55,7 @@ def served(make_model, tiny_base, tmp_path, root):
 
 
 def ask(session: Session):
-    job = session.submit("generate", WALK)
-    assert job.wait(PATIENCE), "no answer in time"
-    return job
+    return wait(session.submit("generate", WALK))
 
 
 def test_one_sentence_and_the_next_request_works(served):

@@ -6,29 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import PATIENCE, wait, wait_until
 
 from backend import server
 from blender_addon.client import CANCELLED, DONE, FAILED, Session, backend_command, protocol
 
-PATIENCE = 60.0
 SCRIPT = Path(__file__).with_name("stub_server.py")
-
-
-def wait(job):
-    assert job.wait(PATIENCE), f"{job} did not end"
-    return job
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def generate(session, prompt="walk", **fields):

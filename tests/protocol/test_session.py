@@ -3,28 +3,15 @@
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
+from waiting import PATIENCE, wait, wait_until
 
 from blender_addon import client
 from blender_addon.client import CANCELLED, DONE, FAILED, Session, protocol
 
-PATIENCE = 60.0
 WALK = {"model": "momug", "prompt": "a person walks", "seconds": 2.0, "seed": 5}
-
-
-def wait(job):
-    assert job.wait(PATIENCE), f"{job} did not end"
-    return job
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def kinds(session):
