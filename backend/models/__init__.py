@@ -37,7 +37,7 @@ def _describe(name: str, label: str, folder: Path) -> dict:
         record["default_steps"] = config["steps"]
     except FileNotFoundError:
         record |= {"available": False, "reason": f"The weights of {label} are not installed."}
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         record |= {"available": False, "reason": f"The weights of {label} are damaged ({type(error).__name__})."}
     return record
 

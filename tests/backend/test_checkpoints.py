@@ -218,6 +218,13 @@ def test_describe_damaged(checkpoint, text):
     assert not found["available"] and "damaged" in found["reason"]
 
 
+def test_describe_what_cannot_be_read(checkpoint):
+    (checkpoint / "config.json").unlink()
+    (checkpoint / "config.json").mkdir()
+    found = record(checkpoint)
+    assert not found["available"] and "damaged" in found["reason"]
+
+
 def test_describe_missing(tmp_path):
     found = record(tmp_path / "nowhere" / "momug")
     assert not found["available"] and "not installed" in found["reason"]
