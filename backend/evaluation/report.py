@@ -1,4 +1,4 @@
-"""``python -m backend evaluate``: does the model do what the sentence says, does it move like the capture, does it caption?
+"""``python -m backend evaluate``: does the model do what is asked, does it move like the capture, does it caption?
 
 Own measurements on own data: nothing here is comparable with published FID or R-precision tables. Every figure stands
 beside the same figure for real motion and for the codec's reconstruction.

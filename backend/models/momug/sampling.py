@@ -1,7 +1,7 @@
 """Diffusion over latents: cosine schedule, x0 prediction, DDIM with classifier-free guidance.
 
-x_t = sqrt(alpha_bar_t) x0 + sqrt(1 - alpha_bar_t) eps (Ho et al. 2020; cosine: Nichol and Dhariwal 2021; DDIM: Song et al.
-2021; guidance: Ho and Salimans 2022; min-SNR weights: Hang et al. 2023).
+x_t = sqrt(alpha_bar_t) x0 + sqrt(1 - alpha_bar_t) eps (Ho et al. 2020; cosine: Nichol and Dhariwal 2021; DDIM: Song et
+al. 2021; guidance: Ho and Salimans 2022; min-SNR weights: Hang et al. 2023).
 """
 
 import math
@@ -28,7 +28,7 @@ def add_noise(x0: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
 def min_snr_weight(alpha_bar: Tensor, gamma: float = 5.0) -> Tensor:
     """Loss weights (B,) for x0 prediction: min(SNR, gamma) + 1, scaled to at most 1.
 
-    The +1 (Salimans and Ho 2022, arXiv 2202.00512) keeps the noisiest steps, which decide where a motion goes, in the loss.
+    The +1 (Salimans and Ho 2022, arXiv 2202.00512) keeps the noisiest steps in the loss: they decide where a motion goes.
     """
     return ((alpha_bar / (1 - alpha_bar)).clamp(max=gamma) + 1) / (gamma + 1)
 
