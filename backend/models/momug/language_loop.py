@@ -92,7 +92,7 @@ class LanguageLoop(nn.Module):
         return self.language.get_base_model().lm_head(hidden)[:, letters].float()
 
     def _motion_context(self, latents: Tensor, lengths: Tensor) -> tuple[DynamicCache, Tensor, Tensor]:
-        """Keys and values of BOS and a clean motion (t = 0); the mask (B,S) and next position (B,) that belong to it."""
+        """Keys and values of BOS and a clean motion (t = 0); the mask (B,S) and next position (B,) after it."""
         count = len(latents)
         ids = torch.full((count, 1), self.tokenizer.bos_token_id, device=latents.device)
         ones = torch.ones_like(ids, dtype=torch.bool)

@@ -167,7 +167,7 @@ def _noise(seed: int, length: int, width: int) -> Tensor:
 
 
 def save_checkpoint(model: MoMug, folder: Path) -> None:
-    """Write config.json with hashes, and codec, head and, when there is one, the language half as float16 safetensors."""
+    """Write config.json with hashes, codec, head and, when there is one, the language half as float16 safetensors."""
     from backend.training.codec import save_codec
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ def add_noise(x0: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
 def min_snr_weight(alpha_bar: Tensor, gamma: float = 5.0) -> Tensor:
     """Loss weights (B,) for x0 prediction: min(SNR, gamma) + 1, scaled to at most 1.
 
-    The +1 (Salimans and Ho 2022, arXiv 2202.00512) keeps the noisiest steps in the loss: they decide where a motion goes.
+    The +1 (Salimans and Ho 2022, arXiv 2202.00512) keeps the noisiest steps in it: they decide where a motion goes.
     """
     return ((alpha_bar / (1 - alpha_bar)).clamp(max=gamma) + 1) / (gamma + 1)
 
