@@ -79,7 +79,8 @@ def caption(options: argparse.Namespace) -> None:
     from backend.motion import formats
 
     requests.available_model(options.model, models.describe(paths.checkpoints_folder()))
-    motion = formats.read(options.file)
+    told = {"source_fps": options.fps} if options.fps else {}
+    motion = formats.read(options.file, **told)
     arrays = {"rotations": motion.rotations, "translation": motion.translation, "rest_offsets": motion.rest_offsets}
     motion = requests.caption_motion({"fps": motion.fps}, arrays)
     model = models.load(options.model, options.device, options.precision)
@@ -89,15 +90,13 @@ def caption(options: argparse.Namespace) -> None:
 def dataset_build(options: argparse.Namespace) -> None:
     from backend.data.build import build
 
-    _print_record(build(options.source, options.out, options.recipe))
+    _print_record(build(options.source, options.out, options.recipe, blender_python=options.blender_python))
 
 
 def dataset_inspect(options: argparse.Namespace) -> None:
-    path = options.data / "statistics.json"
-    try:
-        _print_record(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise BackendError("bad_file", f"There is no data set in {options.data}.", "Build one first.") from error
+    from backend.data import inspect
+
+    print(inspect.report(options.data, options.split, options.count, find=options.find))
 
 
 def train(options: argparse.Namespace) -> None:
@@ -174,6 +173,9 @@ def _parser() -> argparse.ArgumentParser:
 
     one = command(commands, "caption", caption, "describe a motion file in words", model)
     one.add_argument("file", type=Path, metavar="FILE", help=".npz, .bvh or .amc")
+    one.add_argument(
+        "--fps", type=_positive, metavar="N", help="the file's rate, where it says none or a wrong one (.amc: 120)"
+    )
 
     dataset = commands.add_parser("dataset", help="build or inspect training data").add_subparsers(
         required=True, metavar="COMMAND"
@@ -181,9 +183,15 @@ def _parser() -> argparse.ArgumentParser:
     one = command(dataset, "build", dataset_build, "turn capture into a training set")
     one.add_argument("--source", type=Path, nargs="+", required=True, metavar="DIR")
     one.add_argument("--out", type=Path, required=True, metavar="DIR")
-    one.add_argument("--recipe", default="shippable", help="which licences may go in (default: shippable)")
+    one.add_argument("--recipe", default="shippable", help="which licences may go in: shippable or noncommercial")
+    one.add_argument(
+        "--blender-python", type=Path, metavar="FILE", help="reads GLB and FBX clips (default: MOMUG_BLENDER_PYTHON)"
+    )
     one = command(dataset, "inspect", dataset_inspect, "say what a training set holds")
     one.add_argument("data", type=Path, metavar="DIR")
+    one.add_argument("--split", default="train")
+    one.add_argument("--count", type=int, default=5, help="how many windows to show (default: 5)")
+    one.add_argument("--find", default="", metavar="TEXT", help="only windows whose captions hold this text")
 
     one = command(commands, "train", train, "train a recipe", device)
     one.add_argument("--recipe", required=True, metavar="NAME|FILE")

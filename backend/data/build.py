@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from backend.data import clean, describe, extend
+from backend.data import blender, characters, clean, describe, extend
 from backend.data.measure import measure
 from backend.errors import BackendError
 from backend.motion import formats
@@ -27,6 +27,7 @@ SPLITS = ("train", "val", "test")
 HELD_OUT = {"val": 0.09, "test": 0.05}
 HELD_SUBJECTS = 0.08  # share of performers who are seen in the test split only
 IDLE_SHARE = 0.05
+RECIPES = ("shippable", "noncommercial")
 READABLE = {"amc", "bvh", "txt117", "npz"}
 
 
@@ -45,6 +46,13 @@ class Clip:
     licence: str = "unknown"
     source: str = ""
     skip: str = ""
+    animation: str | None = None
+
+    @property
+    def name(self) -> str | None:
+        """The name an animator gave the clip, where that is all that is known of it."""
+        names = [c["text"] for c in self.captions if c.get("source") == "clip name"]
+        return names[0] if names and self.format in blender.FORMATS else None
 
 
 def find_clips(sources: list[Path], recipe: str) -> Iterator[Clip]:
@@ -77,7 +85,7 @@ def _from_row(folder: Path, row: dict, recipe: str) -> Clip:
     fps = float(row.get("fps") or 30)
     if recipe == "shippable" and not row.get("shippable"):
         skip = "licence does not allow it"
-    elif row["format"] not in READABLE:
+    elif row["format"] not in READABLE | blender.FORMATS:
         skip = f"format {row['format']} is not read yet"
     elif row.get("excerpt"):
         if row.get("tempo_estimate"):
@@ -91,12 +99,17 @@ def _from_row(folder: Path, row: dict, recipe: str) -> Clip:
     return Clip(
         row["id"], folder / row["file"], row["format"], fps, folder / row["skeleton"] if row.get("skeleton") else None,
         row.get("captions", []), row.get("subject"), trial.removeprefix("cmu_"), row.get("licence", "unknown"),
-        row.get("source", ""), skip,
+        row.get("source", ""), skip, row.get("animation"),
     )  # fmt: skip
 
 
 def split_of(clip: Clip) -> str:
-    """The split of a clip: by performer for a few, else by trial; the same in every build."""
+    """The split of a clip: by performer for a few, else by trial; the same in every build.
+
+    Named clips of characters are all learnt from: each is the only take of its action, and they share parts.
+    """
+    if clip.name:
+        return "train"
     if clip.subject and _unit("performer " + clip.subject) < HELD_SUBJECTS:
         return "test"
     value = _unit("trial " + re.sub(r"_\w{6}$", "", clip.trial))
@@ -123,19 +136,29 @@ class _Split:
         self.rows.append(row)
 
 
-def build(sources: list[Path], out: Path, recipe: str = "shippable", progress: Callable[[str], None] = print) -> dict:
+def build(
+    sources: list[Path],
+    out: Path,
+    recipe: str = "shippable",
+    progress: Callable[[str], None] = print,
+    blender_python: str | Path | None = None,
+) -> dict:
     """Read, clean, cut, describe and save. Returns the statistics that it also writes to ``statistics.json``.
 
-    recipe 'shippable' uses only clips whose licence lets a trained model be given away; 'all' uses everything.
-    Raises BackendError('bad_request' or 'bad_file').
+    recipe 'shippable' uses only clips whose licence lets a trained model be given away; 'noncommercial' uses all.
+    blender_python: a Python with ``bpy`` (or a Blender) that reads GLB and FBX clips; without it and without
+    ``MOMUG_BLENDER_PYTHON`` they are left out. Raises BackendError('bad_request' or 'bad_file').
     """
-    if recipe not in ("shippable", "all"):
-        raise BackendError("bad_request", f"There is no recipe {recipe!r}; use 'shippable' or 'all'.")
+    if recipe not in RECIPES:
+        raise BackendError("bad_request", f"There is no recipe {recipe!r}; use {' or '.join(map(repr, RECIPES))}.")
+    python = blender.interpreter(blender_python)
     clips = list(find_clips([Path(s) for s in sources], recipe))
+    reasons = _through_blender(clips, python, progress)
     splits = {name: _Split() for name in SPLITS}
     dropped: Counter = Counter()
     failed: list[str] = []
     used = 0
+    named: dict[str, tuple[Clip, Motion]] = {}
     for number, clip in enumerate(clips, 1):
         if number % 50 == 0:
             windows = sum(len(s.rows) for s in splits.values())
@@ -144,13 +167,21 @@ def build(sources: list[Path], out: Path, recipe: str = "shippable", progress: C
             dropped["clip: " + clip.skip] += 1
             continue
         try:
+            if clip.id in reasons:
+                raise BackendError("bad_file", reasons[clip.id])
             motion = _read(clip)
         except BackendError as error:
             failed.append(f"{clip.id}: {error.message}")
             dropped["clip: could not be read"] += 1
             continue
         used += 1
-        _add_windows(clip, motion, splits[split_of(clip)], split_of(clip), dropped)
+        if clip.name:
+            named[clip.id] = clip, motion
+        else:
+            _add_windows(clip, motion, splits[split_of(clip)], split_of(clip), dropped)
+    for piece in characters.pieces({id_: (clip.name, motion) for id_, (clip, motion) in named.items()}, dropped):
+        clip = named[piece.clip][0]
+        _add(clip, piece.motion, 0, piece.motion.frames, splits[split_of(clip)], split_of(clip), dropped, piece=piece)
     if not any(s.rows for s in splits.values()):
         raise BackendError("bad_file", "No usable motion was found in " + ", ".join(str(s) for s in sources) + ".")
     for split in splits.values():
@@ -161,13 +192,31 @@ def build(sources: list[Path], out: Path, recipe: str = "shippable", progress: C
     return statistics
 
 
+def _through_blender(clips: list[Clip], python: Path | None, progress: Callable[[str], None]) -> dict[str, str]:
+    """Point the clips that Blender has to read at their converted files; returns {clip id: why it could not}."""
+    wanted = [clip for clip in clips if clip.format in blender.FORMATS and not clip.skip]
+    if python is None:
+        for clip in wanted:
+            clip.skip = f"format {clip.format} needs a Blender Python"
+        return {}
+    done, failed = blender.convert([(c.id, c.path, c.animation) for c in wanted], python, progress)
+    for clip in wanted:
+        if clip.id in done:
+            # the key times of the file are in it: the rate that the list tells is no longer needed
+            clip.path, clip.fps = done[clip.id], None
+    return failed
+
+
 def _read(clip: Clip) -> Motion:
     options = {}
     if clip.fps:
         options["source_fps"] = clip.fps
     if clip.skeleton:
         options["skeleton"] = clip.skeleton
-    return clean.repair(formats.read(clip.path, **options))
+    motion = formats.read(clip.path, **options)
+    if clip.format in blender.FORMATS:
+        motion = clean.without_rest_frame(motion)
+    return clean.repair(motion)
 
 
 def _add_windows(clip: Clip, motion: Motion, split: _Split, name: str, dropped: Counter) -> None:
@@ -219,9 +268,10 @@ def _add(
     name: str,
     dropped: Counter,
     extended: bool = False,
+    piece: characters.Piece | None = None,
 ) -> None:
     reason = clean.fault(window)
-    if reason:
+    if reason and not any(allowed in reason for allowed in (piece.allow if piece else ())):
         dropped["window: " + reason] += 1
         return
     for mirror in (False, True) if name == "train" else (False,):
@@ -230,11 +280,15 @@ def _add(
         if m["speed"] > 0 and extended and abs(m["turn"]) > 720:
             dropped["window: spins when repeated"] += 1
             return
-        human = [] if extended else _human(clip, start, stop, mirror)
+        human = [] if extended or piece else _human(clip, start, stop, mirror)
         plain = [c["text"] for c in clip.captions if not str(c.get("source", "")).startswith("HumanML3D")]
-        texts = describe.captions(motion, plain, human, _seed(f"{clip.id} {start} {stop} {extended} {mirror}"), m)
+        known = [describe.swap_sides(t) if mirror else t for t in piece.texts] if piece else []
+        source = piece.id if piece else clip.id
+        seed = _seed(f"{source} {start} {stop} {extended} {mirror}")
+        alone = bool(piece and piece.alone)
+        texts = describe.captions(motion, [] if piece else plain, human, seed, m, known, alone)
         row = {
-            "id": f"{clip.id}:{start}-{stop}" + ("+" if extended else "") + ("m" if mirror else ""),
+            "id": f"{source}:{start}-{stop}" + ("+" if extended else "") + ("m" if mirror else ""),
             "clip": clip.id, "start": start, "end": stop, "split": name, "mirrored": mirror, "extended": extended,
             "captions": texts, "labels": m, "licence": clip.licence, "source": clip.source,
         }  # fmt: skip

@@ -155,3 +155,12 @@ def mirrored(motion: Motion) -> Motion:
     translation = motion.translation * np.array([-1, 1, 1], dtype=np.float32)
     contacts = motion.contacts[:, [2, 3, 0, 1]]
     return Motion(rotations, translation, motion.rest_offsets, motion.fps, contacts)
+
+
+def without_rest_frame(motion: Motion) -> Motion:
+    """The motion without a first frame from which it leaps: exporters put the rest pose there."""
+    if motion.frames < 3:
+        return motion
+    joints = motion.joints()
+    step = np.linalg.norm(np.diff(joints[:3], axis=0), axis=-1).max(1) * motion.fps
+    return motion.slice(1, motion.frames) if step[0] > 10.0 and step[0] > 4 * step[1] else motion

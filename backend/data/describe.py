@@ -36,6 +36,14 @@ IRREGULAR = {
     "performs": "performing", "plays": "playing", "covers": "covering", "tilts": "tilting", "looks": "looking",
     "fights": "fighting", "climbs": "climbing", "laughs": "laughing", "shakes": "shaking", "drinks": "drinking",
     "picks": "picking", "shoots": "shooting", "tells": "telling", "gestures": "gesturing", "rolls": "rolling",
+    "lands": "landing", "talks": "talking", "waits": "waiting", "aims": "aiming", "eats": "eating", "fires": "firing",
+    "claps": "clapping", "nods": "nodding", "cheers": "cheering", "rests": "resting", "breathes": "breathing",
+    "listens": "listening", "meditates": "meditating", "sways": "swaying", "pushes": "pushing", "thrusts": "thrusting",
+    "drives": "driving", "swims": "swimming", "stabs": "stabbing", "works": "working", "pulls": "pulling",
+    "sleeps": "sleeping", "crawls": "crawling", "falls": "falling", "collapses": "collapsing", "attacks": "attacking",
+    "chops": "chopping", "slices": "slicing", "reloads": "reloading", "celebrates": "celebrating", "bows": "bowing",
+    "salutes": "saluting", "rises": "rising", "starts": "starting", "says": "saying", "reaches": "reaching",
+    "greets": "greeting", "draws": "drawing", "casts": "casting", "creeps": "creeping", "fixes": "fixing",
 }  # fmt: skip
 
 
@@ -321,28 +329,56 @@ def hand_phrases(m: dict) -> list[tuple[str, ...]]:
 
 
 def _gerund(phrase: str) -> str:
-    words = []
-    for word in phrase.split():
+    """A third-person phrase as it follows "is": its verbs, at the start and after and, then or a comma, in -ing."""
+    words, verb_here = [], True
+    for i, word in enumerate(phrase.split()):
         bare = word.rstrip(",")
-        words.append(IRREGULAR.get(bare, bare) + word[len(bare) :])
+        if verb_here and bare in IRREGULAR:
+            words.append(IRREGULAR[bare] + word[len(bare) :])
+            verb_here = False
+        elif i == 0 and bare.endswith("s"):
+            words.append(_ing(bare) + word[len(bare) :])
+            verb_here = False
+        else:
+            words.append(word)
+            verb_here = verb_here and bare.endswith("ly")
+        verb_here = verb_here or bare in ("and", "then") or word.endswith(",")
     return " ".join(w for w in words if w)
 
 
-def captions(motion: Motion, descriptions: list[str], human: list[str], seed: int, m: dict | None = None) -> list[str]:
+def _ing(verb: str) -> str:
+    """The -ing form of a regular verb in the third person singular: reloads, creeps, applauds, wonders..."""
+    stem = verb[:-2] if re.search(r"(sh|ch|ss|x|o)es$", verb) else verb[:-1]
+    stem = stem[:-2] + "y" if stem.endswith("ie") else stem
+    return (stem[:-1] if re.search(r"[^eo]e$", stem) else stem) + "ing"
+
+
+def captions(
+    motion: Motion,
+    descriptions: list[str],
+    human: list[str],
+    seed: int,
+    m: dict | None = None,
+    named: list[str] = (),
+    alone: bool = False,
+) -> list[str]:
     """4-8 different sentences that are true of the motion.
 
-    descriptions: what the capture says of the whole clip; human: sentences people wrote about this very part.
+    descriptions: what the capture says of the whole clip; human: sentences people wrote about this very part; named:
+    phrases that are known to hold (third person, verb first); alone: say these only, the measurements cannot read it.
     """
     m = m or measure(motion)
     random = np.random.default_rng(seed)
+    pick = lambda options: str(options[int(random.integers(len(options)))])  # noqa: E731
+    subject = lambda: pick(SUBJECTS)  # noqa: E731
     seated = any(re.search(r"\bsit\b|stool", d, re.IGNORECASE) for d in descriptions)
     body = describe(m, seated)
     hands = hand_phrases(m if _may_wave(descriptions) else m | {"waves": {}})
-    acts = activity_phrases(m, motion, descriptions)
+    acts = ([list(named)] if named else []) + activity_phrases(m, motion, descriptions)
+    if alone:
+        return _only(acts[0], subject, pick)
     if any("wave" in phrase for act in acts for phrase in act):
         hands = [h for h in hands if "wave" in h[0]]
-    pick = lambda options: str(options[int(random.integers(len(options)))])  # noqa: E731
-    subject = lambda: pick(SUBJECTS)  # noqa: E731
     travels = [b for b in body if not b[0].startswith(("stops", "stands up"))]
     main = _longest(m, body, seated)
     result: list[str] = []
@@ -378,8 +414,8 @@ def captions(motion: Motion, descriptions: list[str], human: list[str], seed: in
         place = "on the spot" if m["mean_speed"] > 0.1 else "still"
         if result and hands:
             result.append(f"{subject()} stands {place} and {pick(hands[0])}")
-        elif acts:
-            result.append(f"{subject()} stands in place and {pick(acts[0])}")
+        elif acts and (plain := [p for p in acts[0] if " and " not in p and not re.match("stands|is|stays", p)]):
+            result.append(f"{subject()} stands in place and {pick(plain)}")
     for sentence in human:
         if not contradicts(sentence, m):
             result.append(sentence.strip().rstrip("."))
@@ -398,6 +434,13 @@ def captions(motion: Motion, descriptions: list[str], human: list[str], seed: in
         unique = list(dict.fromkeys(unique + [_tidy(s) for s in extra]))
     people = {_tidy(h.strip().rstrip(".")) for h in human}
     return unique[:6] + ([s for s in unique[6:] if s in people][:3] if people else unique[6:8])
+
+
+def _only(phrases: list[str], subject, pick) -> list[str]:
+    """Up to six wordings of phrases that are all there is to say."""
+    result = [f"a person {phrases[0]}"] + [f"{subject()} {phrase}" for phrase in phrases]
+    result += [f"{subject()} is {_gerund(pick(phrases))}", f"{subject()} {pick(phrases)}"]
+    return list(dict.fromkeys(_tidy(s) for s in result))[:6]
 
 
 def _longest(m: dict, body: list, seated: bool) -> tuple[str, ...] | None:

@@ -55,20 +55,37 @@ def repeat_cycle(motion: Motion, cycle: tuple[int, int], times: int) -> Motion:
         # where frame b of what is there lies (extrapolated from the last frame by the clip's own step)
         aim_q, aim_t = _follow(rotations[-1][-1], translation[-1][-1], motion, b - 1, b)
         q, t = _aligned(motion, a, end, aim_q, aim_t)
-        length = min(DECAY, len(q))
-        weight = np.zeros(len(q))
-        weight[:length] = 0.5 + 0.5 * np.cos(np.pi * np.arange(length) / length)
-        gap = rot.quaternion_multiply(aim_q, rot.quaternion_conjugate(q[0]))
-        gap = np.where(gap[:, :1] < 0, -gap, gap)
-        vector = rot.quaternion_to_axis_angle(gap)
-        q = rot.quaternion_multiply(rot.axis_angle_to_quaternion(weight[:, None, None] * vector), q)
-        t[:, 1] += weight * (aim_t[1] - t[0, 1])
+        _close(q, t, aim_q, aim_t)
         rotations.append(q)
         translation.append(t)
     quaternions = rot.continuous(np.concatenate(rotations))
     result = Motion(quaternions, np.concatenate(translation), motion.rest_offsets, motion.fps)
     result.contacts = foot_contacts(result.joints(), result.fps)
     return result
+
+
+def join(first: Motion, second: Motion) -> Motion:
+    """``second`` after ``first``, moved to where that ends; the difference of the poses decays over the next frames."""
+    aim_q, aim_t = first.rotations[-1].astype(np.float64), first.translation[-1].astype(np.float64)
+    q, t = _aligned(second, 0, second.frames, aim_q, aim_t)
+    _close(q, t, aim_q, aim_t)
+    # the first frame now shows the same as the last one of what is before
+    rotations = rot.continuous(np.concatenate([first.rotations.astype(np.float64), q[1:]]))
+    result = Motion(rotations, np.concatenate([first.translation, t[1:]]), first.rest_offsets, first.fps)
+    result.contacts = foot_contacts(result.joints(), result.fps)
+    return result
+
+
+def _close(q: np.ndarray, t: np.ndarray, aim_q: np.ndarray, aim_t: np.ndarray) -> None:
+    """Bend the start of rotations q and pelvis t, in place, so that the first frame is the aim in pose and height."""
+    length = min(DECAY, len(q))
+    weight = np.zeros(len(q))
+    weight[:length] = 0.5 + 0.5 * np.cos(np.pi * np.arange(length) / length)
+    gap = rot.quaternion_multiply(aim_q, rot.quaternion_conjugate(q[0]))
+    gap = np.where(gap[:, :1] < 0, -gap, gap)
+    vector = rot.quaternion_to_axis_angle(gap)
+    q[:] = rot.quaternion_multiply(rot.axis_angle_to_quaternion(weight[:, None, None] * vector), q)
+    t[:, 1] += weight * (aim_t[1] - t[0, 1])
 
 
 def _yaw(q: np.ndarray) -> float:

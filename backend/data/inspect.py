@@ -13,7 +13,7 @@ def report(folder: Path, split: str = "train", count: int = 10, seed: int = 0, f
     folder = Path(folder)
     table, summary = folder / f"{split}.jsonl", folder / "statistics.json"
     if not table.is_file() or not summary.is_file():
-        raise BackendError("bad_file", f"{folder} holds no built data set with a {split} split.")
+        raise BackendError("bad_file", f"There is no data set with a {split} split in {folder}.", "Build one first.")
     statistics = json.loads(summary.read_text(encoding="utf-8"))
     rows = [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines()]
     lines = []

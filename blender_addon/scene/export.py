@@ -6,6 +6,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
+from ..retarget import CanonicalMotion
 from ..retarget import rotations as rot
 from ..rig import Rig, RigError, canonical, match
 from .capture import active_action, capture, poses, scene_fps
@@ -115,8 +116,12 @@ def npz(
     ``poses`` (T,165) axis-angle, ``trans`` (T,3) the pelvis, ``betas``, ``gender``, ``mocap_frame_rate``, and our own
     ``rest_offsets`` (22,3), ``contacts`` (T,4), ``up_axis``.
     """
+    return save_npz(capture(armature, action, frame_range), path)
+
+
+def save_npz(motion: CanonicalMotion, path: str | Path) -> Path:
+    """Write canonical motion with the keys that :func:`npz` lists. Raises RigError when it cannot be written."""
     path = Path(path)
-    motion = capture(armature, action, frame_range)
     turns = np.zeros((motion.frames, _SMPLX_JOINTS, 3), dtype=np.float32)
     turns[:, : len(canonical.JOINTS)] = rot.to_axis_angle(motion.rotations)
 

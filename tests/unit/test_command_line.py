@@ -36,7 +36,7 @@ def test_every_command_explains_itself(backend, command):
         (("generate", "--prompt", "a person walks", "--out", "x.bvh"), "not installed"),
         (("generate", "--prompt", "a person walks", "--out", "x.doc"), "x.doc"),
         (("generate", "--prompt", "a person walks", "--out", "x.bvh", "--model", "nobody"), "no model called 'nobody'"),
-        (("dataset", "inspect", "nowhere"), "no data set"),
+        (("dataset", "inspect", "nowhere"), "There is no data set"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else value,
 )
