@@ -120,10 +120,7 @@ class Server:
             protocol=list(protocol.VERSION),
             backend_version=backend.__version__,
             device=self.device,
-            capabilities={
-                "models": self._described,
-                "captions": any(model.get("captions", True) for model in self._described),
-            },
+            capabilities=self._capabilities(),
         )
         threading.Thread(target=self._read, name="reader", daemon=True).start()
         if preload:
@@ -132,6 +129,10 @@ class Server:
             self._run(job)
         self._finished.set()
         return self._exit_code
+
+    def _capabilities(self) -> dict[str, Any]:
+        captions = any(model.get("captions", True) for model in self._described)
+        return {"models": self._described, "captions": captions}
 
     # --- the reading thread
 
@@ -195,6 +196,7 @@ class Server:
             job.cancel.set()
 
     def _enqueue(self, message: protocol.Message) -> None:
+        known = self._described
         job = Job(message.id, self._work(message))
         with self._jobs_lock:
             waiting = len(self._jobs)
@@ -205,7 +207,8 @@ class Server:
                     "busy", f"{waiting} requests are already waiting.", "Wait until some are done.", retryable=True
                 )
             self._jobs[job.id] = job
-        self._send(protocol.ACK, job.id, waiting=waiting)
+        news = {} if self._described is known else {"capabilities": self._capabilities()}
+        self._send(protocol.ACK, job.id, waiting=waiting, **news)
         self._queue.put(job)
 
     def _work(self, message: protocol.Message) -> Callable[[Job], None]:
@@ -217,7 +220,7 @@ class Server:
             return self._unload_job
         if message.type not in (protocol.LOAD, protocol.GENERATE, protocol.CAPTION):
             raise BackendError("bad_request", f"The backend knows no request called {message.type[:40]!r}.")
-        model = requests.available_model(header.get("model"), self._described)
+        model = self._available_model(header.get("model"))
         name = model["name"]
         if message.type == protocol.LOAD:
             return lambda job: self._load_job(job, name)
@@ -228,6 +231,17 @@ class Server:
             raise BackendError("bad_request", f"The model {name} cannot caption motions.", "Choose another model.")
         motion = requests.caption_motion(header, message.arrays)
         return lambda job: self._caption_job(job, name, motion)
+
+    def _available_model(self, name: Any) -> dict[str, Any]:
+        from backend import requests
+
+        try:
+            return requests.available_model(name, self._described)
+        except BackendError:
+            described = self.models.describe()
+            model = requests.available_model(name, described)
+            self._described = described  # it was installed since the last look
+            return model
 
     # --- the main thread
 

@@ -131,9 +131,9 @@ def check_request(model: str, seconds: float | None) -> None:
     if not info:
         names = ", ".join(known["name"] for known in _models)
         raise Error("unknown_model", f"There is no model '{model}'.", f"The backend knows: {names}.")
-    label = info.get("label") or model
     if not info.get("available", True):
-        raise Error("checkpoint_missing", f"{label} cannot be used: {info.get('reason') or 'it is not installed.'}")
+        return  # the backend is asked again: it may have been installed in the meantime
+    label = info.get("label") or model
     low, high = info.get("min_seconds") or 0.0, info.get("max_seconds") or float("inf")
     if seconds is not None and not low <= seconds <= high:
         raise Error("bad_duration", f"{label} makes motions of {low:g} to {high:g} seconds, not {seconds:g}.")

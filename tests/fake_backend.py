@@ -176,12 +176,13 @@ class FakeBackend:
                 self.send(
                     protocol.ERROR, number, code="cancelled", message="The job was cancelled.", hint="", retryable=True
                 )
-            elif self.mode == "error":
+            elif self.mode == "error" or job.message.header.get("model") == "llamo":
+                label = "MoMug" if self.mode == "error" else "LLaMo"
                 self.send(
                     protocol.ERROR,
                     number,
                     code="checkpoint_missing",
-                    message="The checkpoint of MoMug is not there.",
+                    message=f"The checkpoint of {label} is not there.",
                     hint="Install it again.",
                     retryable=False,
                 )

@@ -62,7 +62,7 @@ class Session:
         self.cwd = cwd or backend_root()
         self.hello_timeout, self.heartbeat, self.hang_timeout = hello_timeout, heartbeat, hang_timeout
         self.cancel_timeout, self.stop_timeout, self.restarts = cancel_timeout, stop_timeout, restarts
-        self.capabilities: dict[str, Any] | None = None  # of the last hello
+        self.capabilities: dict[str, Any] | None = None  # as told last
         self.hello: dict[str, Any] = {}
         self.failure: Failure | None = None  # why the state is "failed"
         self._lock = threading.RLock()
@@ -195,7 +195,9 @@ class Session:
             job = self._jobs.get(message.id)
             if job is None:
                 return  # a pong, an ack of a cancel, or a late reply to a job that is over
-            if message.type == protocol.PROGRESS:
+            if message.type == protocol.ACK and isinstance(message.header.get("capabilities"), dict):
+                self.capabilities = message.header["capabilities"]  # something was installed since hello
+            elif message.type == protocol.PROGRESS:
                 self._progress(job, message.header)
             elif message.type == protocol.PARTIAL:
                 arrays = result_arrays("partial", message)

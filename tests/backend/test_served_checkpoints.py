@@ -79,3 +79,17 @@ def test_one_sentence_and_the_next_request_works(served):
     assert job.state == DONE, job.error
     assert job.arrays["0/rotations"].shape == (30, 22, 4)
     assert session._link.process.pid == process, "it was restarted"
+
+
+def test_weights_that_are_installed_while_the_backend_runs(served):
+    session, checkpoint, _base = served
+    elsewhere = checkpoint.with_name("not yet here")
+    checkpoint.rename(elsewhere)
+    job = ask(session)
+    assert (job.state, job.code) == (FAILED, "checkpoint_missing")
+    assert not session.capabilities["models"][0]["available"]
+    elsewhere.rename(checkpoint)
+    job = ask(session)
+    assert job.state == DONE, job.error
+    known = session.capabilities["models"][0]
+    assert known["available"] and known["presets"]

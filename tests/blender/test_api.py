@@ -177,11 +177,18 @@ def test_limits_of_the_model_are_known_after_the_first_hello(fake, mannequin):
     api.animate(mannequin, "a walk", seconds=1.0)
     for arguments, words in (
         ({"seconds": 60.0}, "MoMug makes motions of 1 to 10 seconds"),
-        ({"model": "llamo"}, "LLaMo cannot be used: Its checkpoint is not installed."),
+        ({"model": "llamo"}, "The checkpoint of LLaMo is not there."),
         ({"model": "nobody"}, "There is no model 'nobody'"),
     ):
         with pytest.raises(api.Error, match=words):
             api.animate(mannequin, "a walk", **{"seconds": 2.0, **arguments})
+
+
+def test_a_model_that_was_missing_is_asked_again(fake, mannequin):
+    api.animate(mannequin, "a walk", seconds=1.0)
+    service._session.capabilities = {"models": [{**service.model_info("momug"), "available": False}]}
+    service.remember_capabilities()
+    assert api.animate(mannequin, "a walk", seconds=1.0)
 
 
 def test_no_armature(fake, mannequin, snapshot):
