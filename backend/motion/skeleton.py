@@ -14,9 +14,7 @@ CANONICAL_OFFSETS = np.asarray(REST_OFFSETS, dtype=np.float32)
 JOINT_INDEX = {name: index for index, name in enumerate(JOINTS)}
 CONTACT_JOINTS = tuple(JOINT_INDEX[n] for n in ("left_ankle", "left_foot", "right_ankle", "right_foot"))
 # left/right partners, for mirroring: MIRROR[j] is the joint on the other side
-MIRROR = tuple(
-    JOINT_INDEX[n.replace("left", "#").replace("right", "left").replace("#", "right")] for n in JOINTS
-)
+MIRROR = tuple(JOINT_INDEX[n.replace("left", "#").replace("right", "left").replace("#", "right")] for n in JOINTS)
 
 
 @dataclass
