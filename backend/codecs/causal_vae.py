@@ -4,10 +4,13 @@ Follows LLaMo (arXiv 2602.12370): no learned variance, the latent is mu + sigma 
 window. Every convolution looks only backwards, so that latents can be decoded while they arrive.
 """
 
+import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from backend.motion.features import BLOCKS, WIDTH, Normaliser, local_positions
@@ -30,7 +33,7 @@ class CausalVAEConfig:
 
 
 class CausalConv1d(nn.Conv1d):
-    """Convolution over (B,C,T) that sees the present and the past only; the first frame is repeated before the start."""
+    """Convolution over (B,C,T) that sees present and past only; the first frame is repeated before the start."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1):
         super().__init__(inputs, outputs, kernel, stride=stride, dilation=dilation)
@@ -165,3 +168,18 @@ def reconstruction_loss(model: CausalVAE, features: Tensor, bf16: bool = False) 
             "slide": slide.item(),
         }
     return loss, logs
+
+
+def save_codec(model: CausalVAE, folder: Path) -> None:
+    """Write codec.json and codec.safetensors (float16) into ``folder``."""
+    tensors = {k: v.detach().cpu().half() for k, v in model.state_dict().items()}
+    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "codec.safetensors")
+    (folder / "codec.json").write_text(json.dumps(model.config.to_dict(), indent=1), encoding="utf-8")
+
+
+def load_codec(folder: Path, device: str = "cpu") -> CausalVAE:
+    """The codec of a run folder or checkpoint, frozen, float32."""
+    config = CausalVAEConfig(**json.loads((Path(folder) / "codec.json").read_text(encoding="utf-8")))
+    model = CausalVAE(config)
+    model.load_state_dict({k: v.float() for k, v in load_file(Path(folder) / "codec.safetensors").items()})
+    return model.requires_grad_(False).eval().to(device)

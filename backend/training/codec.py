@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 
-from backend.codecs.causal_vae import STRIDE, CausalVAE, CausalVAEConfig, reconstruction_loss
+from backend.codecs.causal_vae import STRIDE, CausalVAE, CausalVAEConfig, reconstruction_loss, save_codec
 from backend.errors import BackendError
 from backend.motion import features
 from backend.motion.features import Normaliser
@@ -84,17 +83,3 @@ class CodecTask:
 
 def _trim(window: np.ndarray) -> np.ndarray:
     return window[: len(window) // STRIDE * STRIDE]
-
-
-def save_codec(model: CausalVAE, folder: Path) -> None:
-    tensors = {k: v.detach().cpu().half() for k, v in model.state_dict().items()}
-    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "codec.safetensors")
-    (folder / "codec.json").write_text(json.dumps(model.config.to_dict(), indent=1), encoding="utf-8")
-
-
-def load_codec(folder: Path, device: str = "cpu") -> CausalVAE:
-    """The codec of a run folder or checkpoint, frozen, float32."""
-    config = CausalVAEConfig(**json.loads((Path(folder) / "codec.json").read_text(encoding="utf-8")))
-    model = CausalVAE(config)
-    model.load_state_dict({k: v.float() for k, v in load_file(Path(folder) / "codec.safetensors").items()})
-    return model.requires_grad_(False).eval().to(device)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from backend.codecs.causal_vae import STRIDE
+from backend.codecs.causal_vae import STRIDE, load_codec
 from backend.data.describe import action_words
 from backend.evaluation.prompts import adherence
 from backend.language import base, text
@@ -21,7 +21,6 @@ from backend.models.momug.language_loop import DURATION_DIGITS, LanguageLoop
 from backend.models.momug.model import MoMug, save_checkpoint
 from backend.models.momug.sampling import add_noise, cosine_alpha_bar, min_snr_weight
 from backend.protocol import FPS
-from backend.training.codec import load_codec
 from backend.training.dataset import Windows, load_windows
 
 

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from backend.codecs.causal_vae import STRIDE, CausalVAE, CausalVAEConfig, reconstruction_loss
+from backend.codecs.causal_vae import STRIDE, CausalVAE, CausalVAEConfig, load_codec, reconstruction_loss, save_codec
 from backend.motion import features
 from backend.motion.features import BLOCKS, WIDTH, Normaliser
-from backend.training.codec import load_codec, save_codec
 
 
 @pytest.fixture

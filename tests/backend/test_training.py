@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from backend.codecs.causal_vae import CausalVAEConfig
+from backend.codecs.causal_vae import CausalVAEConfig, load_codec
 from backend.errors import BackendError
 from backend.evaluation.prompts import PROMPTS, adherence
 from backend.models.interface import GenerateRequest
@@ -18,7 +18,6 @@ from backend.models.momug.config import MoMugConfig
 from backend.models.momug.model import load_checkpoint
 from backend.motion import features
 from backend.training import momug, trainer
-from backend.training.codec import load_codec
 from backend.training.dataset import load_windows
 from backend.training.run import RECIPES, read_recipe, train
 from backend.training.trainer import Schedule, fit

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from backend.codecs.causal_vae import STRIDE, CausalVAE
+from backend.codecs.causal_vae import STRIDE, CausalVAE, load_codec, save_codec
 from backend.errors import BackendError
 from backend.language import base, text
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress
@@ -168,8 +168,6 @@ def _noise(seed: int, length: int, width: int) -> Tensor:
 
 def save_checkpoint(model: MoMug, folder: Path) -> None:
     """Write config.json with hashes, codec, head and, when there is one, the language half as float16 safetensors."""
-    from backend.training.codec import save_codec
-
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.safetensors"):  # a first stage saved over a second one leaves nothing of it behind
         old.unlink()
@@ -189,8 +187,6 @@ def _save(tensors: dict[str, Tensor], path: Path) -> None:
 
 def load_checkpoint(folder: Path, device: str = "auto", precision: str = "auto") -> MoMug:
     """Load a MoMug checkpoint folder; see ``backend.models.load`` for arguments and errors."""
-    from backend.training.codec import load_codec
-
     folder = Path(folder)
     config = _verified_config(folder)
     if config.base != base.base_hash():
