@@ -144,19 +144,19 @@ class LanguageLoop(nn.Module):
         said: list[int] = []
         position = int(begin) + 1 + cue.shape[1]
         seen = torch.cat([seen, seen.new_ones(1, 1 + cue.shape[1])], 1)
-        for index in range(longest):
-            on_token(index)
-            for i in range(len(said) - 2):
-                if said[i : i + 2] == said[-2:]:
-                    logits[said[i + 2]] = -torch.inf
-            token = int(logits.argmax())
-            if token == self.tokenizer.eos_token_id:
-                break
-            said.append(token)
-            seen = torch.cat([seen, seen.new_ones(1, 1)], 1)
-            words = self.language.get_input_embeddings()(torch.tensor([[token]], device=latents.device))
-            with self.language.disable_adapter():
+        with self.language.disable_adapter():
+            for index in range(longest):
+                on_token(index)
+                for i in range(len(said) - 2):
+                    if said[i : i + 2] == said[-2:]:
+                        logits[said[i + 2]] = -torch.inf
+                token = int(logits.argmax())
+                if token == self.tokenizer.eos_token_id:
+                    break
+                said.append(token)
+                seen = torch.cat([seen, seen.new_ones(1, 1)], 1)
+                words = self.language.get_input_embeddings()(torch.tensor([[token]], device=latents.device))
                 hidden = self._run(words, torch.tensor([[position]], device=latents.device), seen[:, None], cache)
                 logits = self.language.get_base_model().lm_head(hidden)[0, -1].float()
-            position += 1
+                position += 1
         return self.tokenizer.decode(said).strip()
