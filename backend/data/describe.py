@@ -14,7 +14,10 @@ import numpy as np
 from backend.data.measure import measure
 from backend.motion.skeleton import Motion
 
-__all__ = ["action_words", "captions", "contradicts", "describe", "measure", "swap_sides"]
+__all__ = [
+    "action_words", "captions", "composed_captions", "contradicts", "describe", "joined_captions", "measure", "phrases",
+    "swap_sides",
+]  # fmt: skip
 
 SUBJECTS = ("a person", "a person", "a person", "a man", "someone", "the person", "a figure")
 NUMBERS = {1: "once", 2: "twice", 3: "three times", 4: "four times", 5: "five times"}
@@ -434,6 +437,66 @@ def captions(
         unique = list(dict.fromkeys(unique + [_tidy(s) for s in extra]))
     people = {_tidy(h.strip().rstrip(".")) for h in human}
     return unique[:6] + ([s for s in unique[6:] if s in people][:3] if people else unique[6:8])
+
+
+def phrases(
+    motion: Motion,
+    descriptions: list[str],
+    seed: int,
+    m: dict | None = None,
+    named: list[str] = (),
+    alone: bool = False,
+) -> list[str]:
+    """What happens, in order, as short phrases (third person, verb first, no subject): ["walks forward", "sits down"].
+
+    Arguments as for :func:`captions`. At least one phrase, at most three.
+    """
+    m = m or measure(motion)
+    random = np.random.default_rng(seed)
+    pick = lambda options: str(options[int(random.integers(len(options)))])  # noqa: E731
+    acts = ([list(named)] if named else []) + activity_phrases(m, motion, descriptions)
+    if acts:
+        return [pick(acts[0])]
+    seated = any(re.search(r"\bsit\b|stool", d, re.IGNORECASE) for d in descriptions)
+    body, hands = describe(m, seated), hand_phrases(m if _may_wave(descriptions) else m | {"waves": {}})
+    found = [pick(b) for b in body[:3]]
+    if hands and m["distance"] < 1.2 and not found:
+        found = [pick(hands[0])]
+    return found or [_quiet(m, lambda: "", pick)[0].strip()]
+
+
+def joined_captions(parts: list[list[str]], seed: int) -> list[str]:
+    """At least six sentences for pieces that follow each other; parts: the :func:`phrases` of each piece, in order."""
+    random = np.random.default_rng(seed)
+    pick = lambda options: str(options[int(random.integers(len(options)))])  # noqa: E731
+    short = [part[0] for part in parts if part]
+    full = [phrase for part in parts for phrase in part]
+    result = []
+    for said in (short, full, short):
+        said = [p for i, p in enumerate(said) if i == 0 or p != said[i - 1]]
+        result.append(_sequence("a person", said, str))
+        subject = pick(SUBJECTS)
+        result.append(f"{subject} {said[0]}" + "".join(f", then {p}" for p in said[1:]))
+        result.append(f"{pick(SUBJECTS)} first {said[0]}" + "".join(f" and after that {p}" for p in said[1:]))
+        result.append(f"{pick(SUBJECTS)} is " + ", then ".join(_gerund(p) for p in said))
+    return list(dict.fromkeys(_tidy(s) for s in result))[:8]
+
+
+def composed_captions(legs: list[str], arms: list[str], seed: int) -> list[str]:
+    """At least six sentences for what legs and arms do at the same time; both as :func:`phrases`."""
+    random = np.random.default_rng(seed)
+    subject = lambda: str(SUBJECTS[int(random.integers(len(SUBJECTS)))])  # noqa: E731
+    walk, wave = legs[0], arms[0]
+    result = [
+        f"a person {walk} while {_gerund(wave)}",
+        f"{subject()} {wave} while {_gerund(walk)}",
+        f"{subject()} {walk} and {wave}",
+        f"{subject()} is {_gerund(walk)} while {_gerund(wave)}",
+        f"{subject()} {wave} and {walk} at the same time",
+        f"while {_gerund(walk)}, {subject()} {wave}",
+        f"{subject()} {walk} and at the same time {wave}",
+    ]
+    return list(dict.fromkeys(_tidy(s) for s in result))
 
 
 def _only(phrases: list[str], subject, pick) -> list[str]:
