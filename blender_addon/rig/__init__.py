@@ -3,7 +3,7 @@
 ``match`` maps the bones of an armature onto the joints of the canonical skeleton.
 """
 
-from .bones import Bone, BoneMap, Rig, RigError
+from .bones import Bone, BoneMap, Constraint, Controls, Limb, Rig, RigError, Switch
 from .matcher import match
 
-__all__ = ["Bone", "BoneMap", "Rig", "RigError", "match"]
+__all__ = ["Bone", "BoneMap", "Constraint", "Controls", "Limb", "Rig", "RigError", "Switch", "match"]
