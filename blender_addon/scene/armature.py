@@ -4,7 +4,7 @@ import bpy
 import numpy as np
 
 from ..retarget.rest_pose import is_human
-from ..rig import Bone, BoneMap, Rig, RigError, match
+from ..rig import Bone, BoneMap, Constraint, Rig, RigError, match
 from . import compat, posing
 
 _REFERENCE = "momug_reference"
@@ -54,6 +54,7 @@ def bones(armature: bpy.types.Object) -> list[Bone]:
                 local_location=bone.use_local_location,
                 deform=bone.use_deform,
                 constrained=bool(pose) and any(_replaces(constraint) for constraint in pose.constraints),
+                constraints=tuple(_constraint(constraint, armature) for constraint in pose.constraints) if pose else (),
             )
         )
 
@@ -63,6 +64,21 @@ def bones(armature: bpy.types.Object) -> list[Bone]:
         add(bone)
         pending.extend(reversed(bone.children))
     return listed
+
+
+def _constraint(constraint: bpy.types.Constraint, armature: bpy.types.Object) -> Constraint:
+    """What the matcher reads of a constraint: bones of the same armature that it follows."""
+
+    def bone(target: str, subtarget: str) -> str | None:
+        return (getattr(constraint, subtarget, "") or None) if getattr(constraint, target, None) == armature else None
+
+    return Constraint(
+        kind=constraint.type,
+        target=bone("target", "subtarget"),
+        pole=bone("pole_target", "pole_subtarget"),
+        chain=getattr(constraint, "chain_count", 0),
+        influence=0.0 if constraint.mute else constraint.influence,
+    )
 
 
 def _replaces(constraint: bpy.types.Constraint) -> bool:
