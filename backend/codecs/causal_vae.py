@@ -157,7 +157,8 @@ def reconstruction_loss(model: CausalVAE, features: Tensor, bf16: bool = False) 
     travel = (real - features)[:, 1:, None, :2]
     slide = (own + travel).abs().mean()
     prior = 1e-5 * (mu.pow(2).mean() + spread.log().pow(2).mean())
-    loss = 7 * root + rotation + 30 * position + 30 * velocity + 20 * acceleration + 10 * slide + 0.1 * contact + prior
+    # positions say nothing of the twist of wrists and head: rotations count twice
+    loss = 7 * root + 2 * rotation + 30 * position + 30 * velocity + 20 * acceleration + 10 * slide + 0.1 * contact + prior
     with torch.no_grad():
         logs = {
             "loss": loss.item(),

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from backend.codecs.causal_vae import STRIDE, CausalVAE, CausalVAEConfig, reconstruction_loss, save_codec
+from backend.codecs.causal_vae import STRIDE, CausalVAE, CausalVAEConfig, load_codec, reconstruction_loss, save_codec
 from backend.errors import BackendError
 from backend.motion import features
 from backend.motion.features import Normaliser
 from backend.training.dataset import load_windows
+from backend.training.variety import varied
 
 
 class CodecTask:
@@ -29,10 +30,15 @@ class CodecTask:
         self.starts = np.cumsum(lengths) - lengths
         self.room = lengths - self.window + 1
         self.generator = np.random.default_rng(recipe.get("seed", 0))
-        self.model = CausalVAE(CausalVAEConfig(**recipe.get("codec", {}))).to(device)
-        normaliser = Normaliser.fit(stacked)
-        self.model.mean.copy_(normaliser.mean)
-        self.model.std.copy_(normaliser.std)
+        self.variety = recipe.get("variety", 0.0)
+        config = CausalVAEConfig(**recipe.get("codec", {}))
+        if recipe.get("start"):
+            self.model = started(Path(recipe["start"]), config).to(device)
+        else:
+            self.model = CausalVAE(config).to(device)
+            normaliser = Normaliser.fit(stacked)
+            self.model.mean.copy_(normaliser.mean)
+            self.model.std.copy_(normaliser.std)
 
     def parameter_groups(self, learning_rate: float) -> list[dict]:
         return [{"params": list(self.model.parameters()), "lr": learning_rate}]
@@ -44,7 +50,8 @@ class CodecTask:
         return self.frames[index]
 
     def loss(self, model):
-        return reconstruction_loss(model, self._crops(self.batch), self.bf16)
+        crops = self._crops(self.batch)
+        return reconstruction_loss(model, varied(crops, self.variety) if self.variety else crops, self.bf16)
 
     def validate(self, model) -> dict[str, float]:
         """MPJPE (mm, pelvis-relative), path error, rotation error (degrees) and jerk ratio on held-out windows."""
@@ -79,6 +86,19 @@ class CodecTask:
         model.latent_std.copy_(latents.std(0))
         save_codec(model, folder)
         (folder / "training.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+
+def started(folder: Path, config: CausalVAEConfig) -> CausalVAE:
+    """A trained codec to go on from, with its own normalisation. Raises BackendError ``bad_file``."""
+    try:
+        model = load_codec(folder)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise BackendError("bad_file", f"There is no codec to start from in {folder}.") from error
+    kept = model.config.to_dict() | {"noise": config.noise}
+    if kept != config.to_dict():
+        raise BackendError("bad_file", f"The codec in {folder} has another shape than the recipe.")
+    model.config = config
+    return model.requires_grad_(True)
 
 
 def _trim(window: np.ndarray) -> np.ndarray:

@@ -1,14 +1,15 @@
 """MoMug's task, both stages: the motion head on cached text states, then the language model in the loop."""
 
-import hashlib
 import json
+import logging
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from backend.codecs.causal_vae import STRIDE, load_codec
@@ -23,21 +24,41 @@ from backend.models.momug.sampling import add_noise, cosine_alpha_bar, min_snr_w
 from backend.protocol import FPS
 from backend.training.dataset import Windows, load_windows
 
+log = logging.getLogger(__name__)
+
 
 class TextCache:
-    """Hidden states (tokens,576) float16 of every caption of a data set, computed once and kept in ``folder``."""
+    """Hidden states (tokens,576) float16 of every caption of a data set, computed once and kept in ``folder``.
+
+    One file for each base model. A data set with new captions adds to it; only those are computed.
+    """
 
     def __init__(self, language_model, tokenizer, captions: list[str], device: str, folder: Path, base_hash: str):
         self.index = {caption: i for i, caption in enumerate(captions)}
-        name = hashlib.sha256("\n".join([base_hash, *captions]).encode()).hexdigest()[:16]
-        path = folder / f"text-{name}.safetensors"
-        if not path.is_file():
-            states = self._compute(language_model, tokenizer, captions, device)
+        path = folder / f"text-{base_hash[:16]}.safetensors"
+        known = self._read(path)
+        missing = [caption for caption in captions if caption not in known]
+        if missing:
+            log.info("computing the language model's states of %d captions", len(missing))
+            known |= dict(zip(missing, self._compute(language_model, tokenizer, missing, device), strict=True))
             folder.mkdir(parents=True, exist_ok=True)
-            lengths = torch.tensor([len(s) for s in states])
-            save_file({"states": torch.cat(states), "lengths": lengths}, path)
-        stored = load_file(path)
-        self.states = stored["states"].split(stored["lengths"].tolist())
+            tensors = {
+                "states": torch.cat(list(known.values())),
+                "lengths": torch.tensor([len(s) for s in known.values()]),
+            }
+            temporary = path.with_suffix(".tmp")
+            save_file(tensors, temporary, metadata={"captions": json.dumps(list(known))})
+            temporary.replace(path)
+        self.states = [known[caption] for caption in captions]
+
+    @staticmethod
+    def _read(path: Path) -> dict[str, Tensor]:
+        if not path.is_file():
+            return {}
+        with safe_open(path, "pt") as file:
+            captions = json.loads(file.metadata()["captions"])
+            states = file.get_tensor("states").split(file.get_tensor("lengths").tolist())
+        return dict(zip(captions, states, strict=True))
 
     @staticmethod
     def _compute(language_model, tokenizer, captions: list[str], device: str, batch: int = 64) -> list[Tensor]:
@@ -219,11 +240,15 @@ class MoMugLoopTask(MoMugTask):
 
 
 def balance(rows: list[dict]) -> np.ndarray:
-    """Sampling weights (N,): windows with rare actions come more often, by the root of how rare, at most 4 to 1."""
+    """Sampling weights (N,): windows with rare actions come more often, by the root of how rare, at most 4 to 1.
+
+    A row's own ``weight`` (1 where it has none) multiplies its share.
+    """
     named = [action_words(row["captions"]) or {"?"} for row in rows]
     counts = Counter(word for words in named for word in words)
     weights = np.array([max(counts[word] ** -0.5 for word in words) for words in named])
-    return np.clip(weights / np.median(weights), 0.5, 2.0)
+    own = np.array([row.get("weight", 1.0) for row in rows])
+    return np.clip(weights / np.median(weights), 0.5, 2.0) * own
 
 
 def pad(latents: list[Tensor], device: str) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from backend.codecs.causal_vae import CausalVAEConfig, load_codec
 from backend.errors import BackendError
 from backend.evaluation.prompts import PROMPTS, adherence
+from backend.language import base
 from backend.models.interface import GenerateRequest
 from backend.models.momug.config import MoMugConfig
 from backend.models.momug.model import load_checkpoint
@@ -21,6 +22,7 @@ from backend.training import momug, trainer
 from backend.training.dataset import load_windows
 from backend.training.run import RECIPES, read_recipe, train
 from backend.training.trainer import Schedule, fit
+from backend.training.variety import varied
 
 NAMES = sorted(p.stem for p in RECIPES.glob("*.toml"))
 
@@ -286,6 +288,76 @@ def test_every_stage_trains_and_hands_on(data, tmp_path, tiny_base, monkeypatch,
     assert again["step"] == 4
 
 
+def test_a_codec_goes_on_from_another(data, tmp_path):
+    """Weights and normalisation are taken over; another shape, or nothing there, is an error that names the folder."""
+    first = tmp_path / "first"
+    train(recipe(tmp_path, "codec", CODEC), data, first, device="cpu")
+    start = f'start = "{first / "best"}"\n'
+    still = start + CODEC.replace("steps = 3", "steps = 3\nlearning_rate = 0.0").replace("batch = 4", "batch = 2")
+    train(recipe(tmp_path, "again", still + "weight_decay = 0.0\n"), data, tmp_path / "second", device="cpu")
+    a, b = load_codec(first / "best"), load_codec(tmp_path / "second" / "best")
+    for name, parameter in a.named_parameters():
+        assert torch.allclose(parameter, b.get_parameter(name), atol=1e-3), name
+    assert torch.equal(a.mean, b.mean) and torch.equal(a.std, b.std)
+    wider = recipe(tmp_path, "wider", start + CODEC.replace("width = 16", "width = 24"))
+    with pytest.raises(BackendError, match="another shape"):
+        train(wider, data, tmp_path / "third", device="cpu")
+    nowhere = recipe(tmp_path, "nowhere", f'start = "{tmp_path / "nowhere"}"\n' + CODEC)
+    with pytest.raises(BackendError, match="no codec to start from"):
+        train(nowhere, data, tmp_path / "third", device="cpu")
+
+
+def test_varied_windows_are_possible_poses(motion):
+    """Rotations stay rotations, head, hands and feet lie where they put them, and the root keeps its path."""
+    torch.manual_seed(0)
+    made = [motion(frames=64, speed=0.5 + 0.3 * i, phase=float(i)) for i in range(8)]
+    windows = torch.from_numpy(np.stack([features.encode(m) for m in made]))
+    assert torch.allclose(varied(windows, 0.0), windows, atol=1e-5)
+    changed = varied(windows, 1.0)
+    six = changed[..., features.BLOCKS["rotations"]].unflatten(-1, (22, 6))
+    matrices = features.six_to_matrix(six)
+    assert torch.allclose(matrices[..., :2].transpose(-1, -2).flatten(-2), six, atol=1e-5)
+    positions = features.local_positions(changed)
+    ends = (positions[:, :, list(features.ENDS)] - positions[:, :, :1]).flatten(-2)
+    assert torch.allclose(ends, changed[..., features.BLOCKS["ends"]], atol=1e-5)
+    assert ((changed[..., 136:140] == 0) | (changed[..., 136:140] == 1)).all()
+    path = changed[..., 1].sum(1) / windows[..., 1].sum(1)
+    assert ((path > 0.7) & (path < 1.01)).all() and path.min() < 0.97  # played slower, so not as far
+    turned = (
+        matrices - features.six_to_matrix(windows[..., features.BLOCKS["rotations"]].unflatten(-1, (22, 6)))
+    ).abs()
+    assert (turned.amax((1, 3, 4)) > 0.01).any(0)[[15, 20, 21]].all()
+
+
+def test_caption_states_are_computed_once(tmp_path, tiny_base, monkeypatch):
+    """A data set with one caption more computes that one only; the order of the captions does not matter."""
+    model, tokenizer = base.load_language_model(), base.load_tokenizer()
+    computed = []
+    plain = momug.TextCache._compute
+
+    def counted(language_model, tokenizer, captions, device):
+        computed.append(captions)
+        return plain(language_model, tokenizer, captions, device)
+
+    monkeypatch.setattr(momug.TextCache, "_compute", staticmethod(counted))
+    said = ["a person walks forward", "someone sits down"]
+    first = momug.TextCache(model, tokenizer, said, "cpu", tmp_path, "0123456789abcdef0")
+    second = momug.TextCache(model, tokenizer, ["a person waves", *said], "cpu", tmp_path, "0123456789abcdef0")
+    assert computed == [said, ["a person waves"]]
+    a, _ = first.batch(said, np.zeros(2, bool))
+    b, mask = second.batch(said, np.array([False, True]))
+    assert torch.equal(a[0, : mask[0].sum()], b[0, : mask[0].sum()]) and not mask[1].any()
+
+
+def test_rare_windows_come_more_often():
+    rows = [{"captions": ["a person walks"]}] * 50 + [
+        {"captions": ["a person kicks"]},
+        {"captions": ["a person walks"], "weight": 0.5},
+    ]
+    weights = momug.balance(rows)
+    assert weights[50] == 2 * weights[0] and weights[51] == 0.5 * weights[0]
+
+
 def test_missing_data(tmp_path):
     with pytest.raises(BackendError, match="no train split") as caught:
         train(recipe(tmp_path, "codec", CODEC), tmp_path / "nothing", tmp_path / "out", device="cpu")
@@ -313,7 +385,7 @@ def test_recipes_hold_known_keys_only(name):
 
     assert set(values["schedule"]) <= names(Schedule)
     if values["task"] == "codec":
-        known = {"task", "window", "batch", "bf16", "seed", "codec", "schedule"}
+        known = {"task", "window", "batch", "bf16", "seed", "start", "variety", "codec", "schedule"}
         assert set(values.get("codec", {})) <= names(CausalVAEConfig)
         assert values["window"] % 4 == 0
     else:
