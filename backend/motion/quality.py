@@ -15,7 +15,7 @@ TOES = [JOINT_INDEX["left_foot"], JOINT_INDEX["right_foot"]]
 def metrics(motion: Motion, floor: float = 0.0) -> dict[str, float]:
     """Quality figures of a motion; ``floor`` is the height of the ground in metres.
 
-    contact_speed: mean horizontal speed of the toes while labelled in contact, m/s.
+    contact_speed: mean horizontal speed of the toes between two frames that are both labelled in contact, m/s.
     skate_ratio: share of the frames with a toe under 5 cm in which that toe moves faster than 0.2 m/s (real walking has
         some 0.3, since toes swing low).
     penetration, float: mean depth of the lower foot under the floor, and mean height of it above (metres); a float of a
@@ -28,7 +28,8 @@ def metrics(motion: Motion, floor: float = 0.0) -> dict[str, float]:
     frames, fps = motion.frames, motion.fps
     toes = joints[:, TOES]
     speed = np.linalg.norm(np.diff(toes[..., [0, 2]], axis=0), axis=-1) * fps
-    contact = (motion.contacts[:, [1, 3]] > 0.5)[1:]
+    toe_down = motion.contacts[:, [1, 3]] > 0.5
+    contact = toe_down[1:] & toe_down[:-1]
     low = toes[1:, :, 1] - floor < TOE_HEIGHT
     sole = (joints[:, list(CONTACT_JOINTS), 1] - REST_HEIGHTS).min(1) - floor
     yaw = np.unwrap(2 * np.arctan2(motion.rotations[:, 0, 2], motion.rotations[:, 0, 0]).astype(np.float64))
