@@ -4,8 +4,8 @@ import bpy
 import numpy as np
 
 from ..retarget.rest_pose import is_human
-from ..rig import Bone, BoneMap, Constraint, Rig, RigError, match
-from . import compat, posing
+from ..rig import Bone, BoneMap, Constraint, Rig, RigError
+from . import compat, posing, stored_map
 
 _REFERENCE = "momug_reference"
 # Constraints that replace what is keyed on a bone
@@ -95,7 +95,7 @@ def read_rig(armature: bpy.types.Object) -> Rig:
     if sentence:
         raise RigError(sentence)
     rig = Rig(armature.name, bones(armature), np.array(armature.matrix_world))
-    mapping = match(rig.bones)
+    mapping = stored_map.bone_map(armature, rig.bones)
     if mapping.error is None and not is_human(rig, mapping):
         rig.reference = _kept_reference(armature, rig)
         if rig.reference is not None:
@@ -123,8 +123,8 @@ def _kept_reference(armature: bpy.types.Object, rig: Rig) -> np.ndarray | None:
 
 
 def bone_map(armature: bpy.types.Object) -> BoneMap:
-    """The automatic bone map of an armature object; check ``.error`` or call ``.require()``."""
-    return match(bones(armature))
+    """The bone map of an armature object, the artist's own first; check ``.error`` or call ``.require()``."""
+    return stored_map.bone_map(armature, bones(armature))
 
 
 def warnings(armature: bpy.types.Object, mapping: BoneMap) -> list[str]:

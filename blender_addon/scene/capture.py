@@ -5,8 +5,8 @@ import numpy as np
 
 from .. import retarget
 from ..retarget import CanonicalMotion
-from ..rig import Rig, RigError, match
-from . import compat, posing
+from ..rig import Rig, RigError
+from . import compat, posing, stored_map
 from .armature import read_rig
 
 # Longer than any action a caption can be about; keeps a wrong frame range from filling the memory
@@ -80,5 +80,5 @@ def capture(
     Raises RigError with a plain sentence when there is no animation or the armature cannot be mapped.
     """
     rig, _, matrices = poses(armature, action, frame_range)
-    motion = retarget.capture(rig, match(rig.bones).require(), matrices, scene_fps())
+    motion = retarget.capture(rig, stored_map.bone_map(armature, rig.bones).require(), matrices, scene_fps())
     return motion if fps is None else motion.resample(fps)

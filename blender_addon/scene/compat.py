@@ -5,6 +5,7 @@ and the f-curves lie in a channelbag for each slot; ``Action.fcurves`` and ``Act
 """
 
 import bpy
+import numpy as np
 
 VERSION: tuple[int, int, int] = tuple(bpy.app.version)
 SLOTTED = VERSION >= (4, 4, 0)
@@ -63,6 +64,44 @@ def assign(target: bpy.types.ID, action: bpy.types.Action | None, slot=None) -> 
         data.action_slot = slot if slot is not None else slot_for(action, target)
 
 
+def slot_name(target: bpy.types.ID) -> str:
+    """What finds the bound slot of ``target`` again; empty when there is none, and before 4.4."""
+    data = target.animation_data
+    slot = data.action_slot if SLOTTED and data is not None else None
+    return slot.identifier if slot is not None else ""
+
+
+def slot_named(action: bpy.types.Action, name: str):
+    """The slot of ``action`` with this identifier, or None."""
+    if not SLOTTED or not name:
+        return None
+    return next((slot for slot in action.slots if slot.identifier == name), None)
+
+
+def remove_curve(action: bpy.types.Action, target: bpy.types.ID, curve: bpy.types.FCurve) -> None:
+    """Take one f-curve out of ``action``, and its group when that is empty then."""
+    bag = channels(action, slot_for(action, target))
+    group = curve.group
+    bag.fcurves.remove(curve)
+    if group is not None and not len(group.channels):
+        bag.groups.remove(group)
+
+
+def add_strip(
+    target: bpy.types.ID, action: bpy.types.Action, slot, frame_start: float, name: str
+) -> tuple[bpy.types.NlaTrack, bpy.types.NlaStrip]:
+    """A new track on top with one strip of ``action``: full influence, its slot bound."""
+    data = target.animation_data or target.animation_data_create()
+    track = data.nla_tracks.new()
+    track.name = name
+    strip = track.strips.new(name, int(frame_start), action)
+    if SLOTTED:
+        strip.action_slot = slot if slot is not None else slot_for(action, target)
+    strip.use_animated_influence = False
+    strip.influence = 1.0  # strips that Python makes start with 0
+    return track, strip
+
+
 def key_type_generated() -> int:
     """The number of the key type GENERATED; versions that lack it (before 4.3) get JITTER, a colour of its own."""
     items = bpy.types.Keyframe.bl_rna.properties["type"].enum_items
@@ -72,6 +111,32 @@ def key_type_generated() -> int:
 def interpolation(name: str) -> int:
     """The number of an interpolation mode of keyframes."""
     return bpy.types.Keyframe.bl_rna.properties["interpolation"].enum_items[name].value
+
+
+def handle_type(name: str) -> int:
+    """The number of a handle type of keyframes."""
+    return bpy.types.Keyframe.bl_rna.properties["handle_left_type"].enum_items[name].value
+
+
+def get_handle_types(points, name: str) -> np.ndarray:
+    """``handle_left_type`` or ``handle_right_type`` of all ``points`` as numbers (n,) int32."""
+    if VERSION >= (4, 0, 0):
+        types = np.empty(len(points), dtype=np.int32)
+        points.foreach_get(name, types)
+        return types
+    # foreach_get reads beyond the single byte that holds the type there
+    numbers = {item.identifier: item.value for item in bpy.types.Keyframe.bl_rna.properties[name].enum_items}
+    return np.array([numbers[getattr(point, name)] for point in points], dtype=np.int32)
+
+
+def set_handle_types(points, name: str, types: np.ndarray) -> None:
+    """The other way round."""
+    if VERSION >= (4, 0, 0):
+        points.foreach_set(name, np.ascontiguousarray(types, dtype=np.int32))
+        return
+    names = {item.value: item.identifier for item in bpy.types.Keyframe.bl_rna.properties[name].enum_items}
+    for point, number in zip(points, types, strict=True):
+        setattr(point, name, names[int(number)])
 
 
 def select_bone(pose_bone: bpy.types.PoseBone, selected: bool) -> None:
