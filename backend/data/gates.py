@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backend.data.measure import runs, smooth
+from backend.data.tracks import runs, smooth
 from backend.motion import rotations as rot
 from backend.motion.contacts import REST_HEIGHTS
 from backend.motion.skeleton import CONTACT_JOINTS, JOINT_INDEX, JOINTS, Motion
