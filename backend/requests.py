@@ -1,6 +1,7 @@
 """What a request may ask for: every field is checked here, before any model is loaded or runs."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,9 @@ from backend import protocol
 from backend.errors import BackendError
 from backend.models.interface import GenerateRequest
 from backend.motion.skeleton import Motion
+from backend.motion.target import Target
+
+MAX_TIMELINE = 100
 
 
 def available_model(name: Any, models: list[dict[str, Any]]) -> dict[str, Any]:
@@ -23,12 +27,24 @@ def available_model(name: Any, models: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def generate_request(fields: Mapping[str, Any], model: Mapping[str, Any]) -> GenerateRequest:
-    """A generate message for ``model`` (its capabilities) as a request; raises BackendError with one plain sentence."""
-    seconds = fields.get("seconds")
-    if seconds is not None:
-        low, high = model["min_seconds"], model["max_seconds"]
-        seconds = _number("bad_duration", seconds, "The duration in seconds", low, high)
+def generate_request(
+    fields: Mapping[str, Any], model: Mapping[str, Any], arrays: Mapping[str, Any] = MappingProxyType({})
+) -> GenerateRequest:
+    """A generate message for ``model`` (its capabilities) as a request; raises BackendError with one plain sentence.
+
+    ``arrays``: none, or those of a target (see ``target``).
+    """
+    seconds = _seconds(fields.get("seconds"), model)
+    parts = _timeline(fields.get("timeline"), model)
+    wanted = target(arrays, model)
+    loop = fields.get("loop", False)
+    if not isinstance(loop, bool):
+        raise BackendError("bad_request", "Whether the motion loops has to be true or false.")
+    for name, asked in (("timeline", parts), ("poses", wanted), ("loop", loop)):
+        if asked and name not in model.get("conditions", []):
+            raise BackendError("bad_request", f"The model {model['name']} cannot do this: {name}.")
+    if parts and wanted:
+        raise BackendError("bad_request", "Poses and a timeline cannot be asked for together yet.")
     preset = fields.get("preset")
     known = [entry["name"] for entry in model.get("presets", [])]
     if preset is not None and preset not in known:
@@ -42,14 +58,65 @@ def generate_request(fields: Mapping[str, Any], model: Mapping[str, Any]) -> Gen
     # the seeds count up from the first, and the last has to fit too
     highest_seed = protocol.MAX_SEED - variations + 1
     return GenerateRequest(
-        prompt=prompt(fields.get("prompt")),
+        prompt=", then ".join(sentence for sentence, _ in parts) if parts else prompt(fields.get("prompt")),
         seconds=seconds,
         seed=_optional(fields.get("seed"), "The seed", 0, highest_seed, integer=True),
         steps=_optional(fields.get("steps"), "The number of steps", 1, protocol.MAX_STEPS, integer=True),
         guidance_scale=_optional(fields.get("guidance_scale"), "The guidance", 0, protocol.MAX_GUIDANCE),
         preset=preset,
         variations=variations,
+        timeline=parts,
+        target=wanted,
+        loop=loop,
     )
+
+
+def _seconds(value: Any, model: Mapping[str, Any]) -> float | None:
+    if value is None:
+        return None
+    return _number("bad_duration", value, "The duration in seconds", model["min_seconds"], model["max_seconds"])
+
+
+def _timeline(entries: Any, model: Mapping[str, Any]) -> list[tuple[str, float | None]]:
+    """[{"prompt", "seconds" or null}, ...] as pairs; raises BackendError."""
+    if entries is None:
+        return []
+    if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
+        raise BackendError("bad_request", "The timeline has to be a list of prompts with their seconds.")
+    if len(entries) > MAX_TIMELINE:
+        raise BackendError("bad_request", f"The timeline has {len(entries)} prompts; at most {MAX_TIMELINE} fit.")
+    return [(prompt(entry.get("prompt")), _seconds(entry.get("seconds"), model)) for entry in entries]
+
+
+def target(arrays: Mapping[str, Any], model: Mapping[str, Any]) -> Target | None:
+    """Given poses and places of a generate message, or None; raises BackendError("bad_motion").
+
+    ``arrays``: target/rotations (T,22,4) wxyz and target/translation (T,3) metres, floats; target/joints (T,22) and
+    target/place (T,3), uint8, 1 where the rotation or coordinate is given. The result has T frames at 30 fps.
+    """
+    if not any(name.startswith("target/") for name in arrays):
+        return None
+    rotations = _floats(arrays, "target/rotations", 3).astype(np.float64)
+    translation = _floats(arrays, "target/translation", 2).astype(np.float64)
+    masks = []
+    for name in ("target/joints", "target/place"):
+        mask = np.asarray(arrays.get(name))
+        if mask.dtype != np.uint8 or mask.ndim != 2 or mask.max(initial=0) > 1:
+            raise BackendError("bad_motion", "The given poses do not say what of them is given.")
+        masks.append(mask.astype(bool))
+    frames = len(rotations)
+    shapes = (rotations.shape, translation.shape, masks[0].shape, masks[1].shape)
+    joints = len(protocol.JOINTS)
+    if shapes != ((frames, joints, 4), (frames, 3), (frames, joints), (frames, 3)):
+        raise BackendError("bad_motion", "The arrays of the given poses do not belong together.")
+    low, high = model["min_seconds"], model["max_seconds"]
+    _number("bad_duration", frames / protocol.FPS, "The duration in seconds", low, high)
+    lengths = np.linalg.norm(rotations, axis=-1, keepdims=True)
+    if (np.abs(lengths - 1) > 0.1).any():
+        raise BackendError("bad_motion", "The rotations of the given poses are not unit quaternions.")
+    if not (masks[0].any() or masks[1].any()):
+        raise BackendError("bad_request", "No pose and no place is given.")
+    return Target(rotations / lengths, masks[0], translation, masks[1])
 
 
 def prompt(text: Any) -> str:

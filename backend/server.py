@@ -225,7 +225,7 @@ class Server:
         if message.type == protocol.LOAD:
             return lambda job: self._load_job(job, name)
         if message.type == protocol.GENERATE:
-            request = requests.generate_request(header, model)
+            request = requests.generate_request(header, model, message.arrays)
             return lambda job: self._generate_job(job, name, request)
         if not model.get("captions", True):
             raise BackendError("bad_request", f"The model {name} cannot caption motions.", "Choose another model.")
@@ -335,6 +335,7 @@ class Server:
             seconds=result.motions[0].seconds,
             model=name,
             prompt=request.prompt,
+            segments=list(result.segments),
             warnings=list(result.warnings),
             timings={"load": seconds, **result.timings},
         )

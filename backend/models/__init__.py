@@ -10,6 +10,7 @@ from backend import paths
 from backend.errors import BackendError
 
 LABELS = {"momug": "MoMug (diffusion)"}
+CONDITIONS = {"momug": ["text", "timeline", "poses", "loop"]}
 
 
 def describe(checkpoints: Path | None = None) -> list[dict]:
@@ -24,7 +25,14 @@ def describe_one(name: str, checkpoints: Path | None = None) -> dict:
 
 
 def _describe(name: str, label: str, folder: Path) -> dict:
-    record = {"name": name, "label": label, "fps": 30.0, "joints": 22, "conditions": ["text"], "captions": False}
+    record = {
+        "name": name,
+        "label": label,
+        "fps": 30.0,
+        "joints": 22,
+        "conditions": CONDITIONS[name],
+        "captions": False,
+    }
     record |= {
         "min_seconds": 1.0,
         "max_seconds": 10.0,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from backend.motion.skeleton import Motion
+from backend.motion.target import Target
 
 Progress = Callable[[str, int, int], None]  # phase, step, total
 Cancelled = Callable[[], bool]
@@ -15,7 +16,9 @@ class GenerateRequest:
     """A sentence and how to turn it into motion; ``None`` leaves the choice to the model.
 
     seconds: length; seed: of the first variation, the others count up; steps: denoising steps; preset: one of the
-    model's presets; variations: how many motions.
+    model's presets; variations: how many motions. timeline: several (sentence, seconds or None) that become one
+    continuous motion, instead of prompt and seconds; target: poses and places to meet, which also fixes the length;
+    loop: the end leads into the beginning.
     """
 
     prompt: str
@@ -25,16 +28,23 @@ class GenerateRequest:
     guidance_scale: float | None = None
     preset: str | None = None
     variations: int = 1
+    timeline: list[tuple[str, float | None]] = field(default_factory=list)
+    target: Target | None = None
+    loop: bool = False
 
 
 @dataclass
 class GenerateResult:
-    """motions and the seed of each; timings in seconds by phase; warnings are whole sentences."""
+    """motions and the seed of each; timings in seconds by phase; warnings are whole sentences.
+
+    segments: the first frame of each sentence of the timeline.
+    """
 
     motions: list[Motion]
     seeds: list[int]
     timings: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    segments: list[int] = field(default_factory=lambda: [0])
 
 
 class MotionModel(Protocol):

@@ -6,7 +6,6 @@ import secrets
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -15,16 +14,20 @@ from backend.codecs.causal_vae import STRIDE, CausalVAE, load_codec, save_codec
 from backend.errors import BackendError
 from backend.language import base, text
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress
+from backend.models.momug import windows
+from backend.models.momug.conditions import Conditions
 from backend.models.momug.config import MoMugConfig
 from backend.models.momug.head import MotionHead
 from backend.models.momug.language_loop import DURATION_DIGITS, LanguageLoop
 from backend.models.momug.sampling import cosine_alpha_bar, ddim, guided
 from backend.motion import features
+from backend.motion.pin import close_loop, pin
 from backend.motion.skeleton import CANONICAL_OFFSETS, Motion
 from backend.protocol import FPS
 
 log = logging.getLogger(__name__)
 FALLBACK_SECONDS = 4.0
+PULLS, LAST_PULLS = 3, 25  # steps towards given poses, at each denoising step and at the end
 HINT = "Install the weights again."
 
 
@@ -43,65 +46,76 @@ class MoMug:
         began = time.perf_counter()
         preset = self._preset(request.preset)
         steps = request.steps or preset["steps"]
-        scale = self.config.guidance_scale if request.guidance_scale is None else request.guidance_scale
         progress("text", 0, 1)
-        count, warnings = request.variations, []
-        ids, mask = (x.to(self.device) for x in text.tokenise(self.tokenizer, [request.prompt, ""]))
+        sentences = [sentence for sentence, _ in request.timeline] or [request.prompt]
+        ids, mask = (x.to(self.device) for x in text.tokenise(self.tokenizer, [*sentences, ""]))
         states, cache = self._prefix(ids, mask)
-        seconds = request.seconds
-        if seconds is None:
-            seconds, warning = self._duration(cache, mask)
-            warnings += warning
-        if not self.config.min_seconds <= seconds <= self.config.max_seconds:
-            low, high = self.config.min_seconds, self.config.max_seconds
-            raise BackendError(
-                "bad_duration", f"The length must be between {low:g} and {high:g} seconds, not {seconds:g}."
-            )
+        frames, warnings = self._lengths(request, cache, mask)
         encoded = time.perf_counter()
         first = secrets.randbelow(2**31) if request.seed is None else request.seed
-        seeds = [first + i for i in range(count)]
-        frames = round(seconds * FPS)
-        length = -(-frames // STRIDE)
-        noise = torch.stack([_noise(seed, length, self.config.codec.latent) for seed in seeds]).to(self.device)
-
-        rows = torch.arange(2, device=self.device).repeat_interleave(count)
-        words, word_mask = states[rows, 1:], mask[rows, 1:]
-        if words.shape[1] == 0:
-            words, word_mask = states[rows], torch.zeros_like(mask[rows])
-        lengths = torch.full((2 * count,), length, device=self.device)
-        every = preset["language_every"] if self.loop else 0
-        if every:
-            cache.batch_repeat_interleave(count)
-        prefix_mask, hidden = mask[rows], None
+        seeds = [first + i for i in range(request.variations)]
+        total = sum(frames)
+        ends = [-(-sum(frames[: i + 1]) // STRIDE) for i in range(len(frames))]
+        lengths = [stop - start for start, stop in zip([0, *ends], ends, strict=False)]
+        noise = torch.stack([_noise(seed, ends[-1], self.config.codec.latent) for seed in seeds]).to(self.device)
+        scale = self.config.guidance_scale if request.guidance_scale is None else request.guidance_scale
+        denoiser = _Denoiser(self, states, mask, cache, windows.plan(lengths, self.longest), len(seeds), scale, preset)
+        conditions = None
+        if request.target or request.loop:
+            conditions = Conditions(self.codec, request.target or None, request.loop, total)
 
         def predict(x_t: Tensor, t: int) -> Tensor:
-            nonlocal hidden
-            x_t, t = x_t.repeat(2, 1, 1), torch.full((2 * count,), t, device=self.device)
-            if every and step % every == 0:
-                hidden = self.loop.motion_states(x_t, t, lengths, cache, prefix_mask)
-                cache.crop(-(length + 2))
-            conditional, unconditional = self.head(x_t, t, lengths, words, word_mask, hidden).chunk(2)
-            return guided(conditional, unconditional, scale)
-
-        step = 0
+            x0 = denoiser(x_t, t)
+            return conditions.pull(x0, PULLS) if conditions else x0
 
         def on_step(index: int) -> None:
-            nonlocal step
-            step = index
+            denoiser.step = index
             if cancelled():
                 raise BackendError("cancelled", "The generation was cancelled.", retryable=True)
             progress("denoise", index, steps)
 
         latents = ddim(predict, noise, self.alpha_bar, steps, on_step=on_step)
+        if conditions:
+            latents = conditions.pull(latents, LAST_PULLS)
         denoised = time.perf_counter()
         progress("decode", 0, 1)
-        decoded = self.codec.decode(latents).cpu().numpy()
-        if not np.isfinite(decoded).all():
+        decoded = self.codec.decode(latents)
+        if not torch.isfinite(decoded).all():
             raise BackendError("internal", "The model produced numbers that are not finite.", "Try another seed.", True)
-        motions = [features.decode(row[:frames]) for row in decoded]
+        motions = [features.decode(row[:total]) for row in decoded.cpu().numpy()]
+        if request.target:
+            motions = [pin(m, request.target) for m in conditions.placed(decoded, motions)]
+        if request.loop:
+            motions = [close_loop(m) for m in motions]
         done = time.perf_counter()
         timings = {"text": encoded - began, "denoise": denoised - encoded, "decode": done - denoised}
-        return GenerateResult(motions, seeds, timings, warnings)
+        segments = [sum(frames[:i]) for i in range(len(frames))]
+        return GenerateResult(motions, seeds, timings, warnings, segments)
+
+    @property
+    def longest(self) -> int:
+        """Latents that the head sees at once."""
+        return int(self.config.max_seconds * FPS) // STRIDE
+
+    def _lengths(self, request: GenerateRequest, cache, mask: Tensor) -> tuple[list[int], list[str]]:
+        """Frames of each sentence, and warnings; a length that is not given is the model's own."""
+        if request.target:
+            wanted = [request.target.frames / FPS]
+            if len(request.timeline) > 1:
+                raise BackendError("bad_request", "Poses and a timeline cannot be asked for together yet.")
+        else:
+            wanted = [seconds for _, seconds in request.timeline] or [request.seconds]
+        warnings: list[str] = []
+        if any(seconds is None for seconds in wanted):
+            guesses, warnings = self._durations(cache, mask)
+            wanted = [guess if given is None else given for given, guess in zip(wanted, guesses, strict=False)]
+        low, high = self.config.min_seconds, self.config.max_seconds
+        for seconds in wanted:
+            if not low <= seconds <= high:
+                raise BackendError(
+                    "bad_duration", f"The length must be between {low:g} and {high:g} seconds, not {seconds:g}."
+                )
+        return [round(seconds * FPS) for seconds in wanted], warnings
 
     @torch.no_grad()
     def caption(self, motion: Motion, progress: Progress, cancelled: Cancelled) -> str:
@@ -132,13 +146,15 @@ class MoMug:
     def _prefix(self, ids: Tensor, mask: Tensor):
         return self.loop.prefix(ids, mask) if self.loop else text.text_states(self.language_model, ids, mask)
 
-    def _duration(self, cache, mask: Tensor) -> tuple[float, list[str]]:
+    def _durations(self, cache, mask: Tensor) -> tuple[list[float], list[str]]:
+        """The seconds that the model thinks each sentence takes (the rows of ``mask``, the last one is empty)."""
         if self.loop is None:
-            return FALLBACK_SECONDS, [f"No length was given: {FALLBACK_SECONDS:g} seconds were used."]
-        logits = self.loop.duration_logits(cache, mask)[0]
+            warning = f"No length was given: {FALLBACK_SECONDS:g} seconds were used."
+            return [FALLBACK_SECONDS] * (len(mask) - 1), [warning]
+        logits = self.loop.duration_logits(cache, mask)[:-1]
         cache.crop(-1)
-        expected = (logits.softmax(-1).cpu() * torch.tensor(DURATION_DIGITS)).sum().item()
-        return min(max(round(expected, 1), self.config.min_seconds), self.config.max_seconds), []
+        expected = (logits.softmax(-1).cpu() * torch.tensor(DURATION_DIGITS)).sum(-1).tolist()
+        return [min(max(round(s, 1), self.config.min_seconds), self.config.max_seconds) for s in expected], []
 
     def _preset(self, name: str | None) -> dict:
         found = {p["name"]: p for p in presets(self.config)}
@@ -152,6 +168,34 @@ class MoMug:
     def load_head(self, folder: Path) -> None:
         """Start from another checkpoint's head (stage 1 into stage 2)."""
         self.head.load_state_dict({k: v.float() for k, v in load_file(Path(folder) / "head.safetensors").items()})
+
+
+class _Denoiser:
+    """Predicts the clean latents of all variations, window by window, with guidance; ``step`` counts the steps."""
+
+    def __init__(self, momug: MoMug, states, mask, cache, parts: list[windows.Window], count: int, scale, preset: dict):
+        self.momug, self.parts, self.scale, self.step, self.hidden = momug, parts, scale, 0, None
+        self.every = preset["language_every"] if momug.loop else 0
+        prompts = torch.tensor([part.prompt for part in parts] * count)
+        # rows: the windows of every variation with their sentence, then all of them without one (the last text)
+        rows = torch.cat([prompts, torch.full_like(prompts, len(mask) - 1)]).to(momug.device)
+        self.words, self.word_mask, self.prefix_mask = states[rows, 1:], mask[rows, 1:], mask[rows]
+        if self.words.shape[1] == 0:
+            self.words, self.word_mask = states[rows], torch.zeros_like(mask[rows])
+        self.cache = cache
+        if self.every:
+            cache.batch_select_indices(rows)
+
+    def __call__(self, x_t: Tensor, t: int) -> Tensor:
+        cut, lengths = windows.gather(x_t, self.parts)
+        cut, both = cut.repeat(2, 1, 1), lengths.repeat(2)
+        times = torch.full((len(cut),), t, device=cut.device)
+        if self.every and self.step % self.every == 0:
+            self.hidden = self.momug.loop.motion_states(cut, times, both, self.cache, self.prefix_mask)
+            self.cache.crop(-(cut.shape[1] + 2))
+        made = self.momug.head(cut, times, both, self.words, self.word_mask, self.hidden)
+        conditional, unconditional = made.chunk(2)
+        return windows.scatter(guided(conditional, unconditional, self.scale, lengths), self.parts, x_t.shape[1])
 
 
 def presets(config: MoMugConfig) -> list[dict]:

@@ -56,8 +56,23 @@ def ddim(
     return x_t
 
 
-def guided(conditional: Tensor, unconditional: Tensor, scale: float, rescale: float = 0.5) -> Tensor:
-    """Classifier-free guidance on x0, with part of the guided spread taken back (Lin et al. 2023, arXiv 2305.08891)."""
+def guided(
+    conditional: Tensor, unconditional: Tensor, scale: float, lengths: Tensor | None = None, rescale: float = 0.5
+) -> Tensor:
+    """Classifier-free guidance on x0, with part of the guided spread taken back (Lin et al. 2023, arXiv 2305.08891).
+
+    Both (B,L,C); lengths (B,) where rows are padded: the spread is that of the valid latents.
+    """
     x0 = unconditional + scale * (conditional - unconditional)
-    ratio = conditional.std(dim=(1, 2), keepdim=True) / x0.std(dim=(1, 2), keepdim=True).clamp(min=1e-6)
-    return x0 * (rescale * ratio + 1 - rescale)
+    if lengths is None:
+        lengths = torch.full((len(x0),), x0.shape[1], device=x0.device)
+    ratio = _spread(conditional, lengths) / _spread(x0, lengths).clamp(min=1e-6)
+    return x0 * (rescale * ratio[:, None, None] + 1 - rescale)
+
+
+def _spread(x: Tensor, lengths: Tensor) -> Tensor:
+    """Standard deviation (B,) of the valid latents of each row (B,L,C)."""
+    valid = (torch.arange(x.shape[1], device=x.device) < lengths[:, None])[..., None].to(x.dtype)
+    count = lengths * x.shape[-1]
+    mean = (x * valid).sum((1, 2)) / count
+    return (((x - mean[:, None, None]) * valid).square().sum((1, 2)) / (count - 1)).sqrt()

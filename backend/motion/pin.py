@@ -1,0 +1,106 @@
+"""Poses met exactly: what a model only comes close to is corrected, and the correction fades out around it."""
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+from scipy.spatial.transform import Rotation
+
+from backend.motion import rotations as rot
+from backend.motion.contacts import foot_contacts
+from backend.motion.skeleton import Motion
+from backend.motion.target import Target
+
+BLEND = 8  # frames on either side of a given pose
+
+
+def pin(motion: Motion, target: Target, blend: int = BLEND) -> Motion:
+    """The motion with every given rotation and coordinate of ``target`` exactly as given.
+
+    A correction of a rotation fades out over ``blend`` frames before and after the given frames, with no speed at its
+    ends; the travel is corrected evenly between given places, so that feet slide as little as possible, and a place
+    that is given once moves the whole motion. Both have the same number of frames, else ValueError.
+    """
+    if target.frames != motion.frames:
+        raise ValueError("the target and the motion differ in length")
+    given = Rotation.from_quat(target.rotations.reshape(-1, 4), scalar_first=True)
+    made = Rotation.from_quat(motion.rotations.reshape(-1, 4).astype(np.float64), scalar_first=True)
+    # corrections as rotation vectors in the parent's frame, shortest way
+    offset = (given * made.inv()).as_rotvec().reshape(motion.frames, 22, 3)
+    offset[~target.joints] = 0.0
+    faded = np.zeros_like(offset)
+    for joint in np.flatnonzero(target.joints.any(0)):
+        frames = np.flatnonzero(target.joints[:, joint])
+        faded[:, joint] = fade(offset[frames, joint], frames, motion.frames, 2 * blend if joint == 0 else blend)
+    rotations = (Rotation.from_rotvec(faded.reshape(-1, 3)) * made).as_quat(scalar_first=True)
+    rotations = rotations.reshape(motion.frames, 22, 4)
+    rotations[target.joints] = target.rotations[target.joints]
+    translation = motion.translation.astype(np.float64)
+    for axis in range(3):
+        frames = np.flatnonzero(target.place[:, axis])
+        if not len(frames):
+            continue
+        gap = target.translation[frames, axis] - translation[frames, axis]
+        if axis == 1:
+            translation[:, axis] += fade(gap[:, None], frames, motion.frames, 2 * blend)[:, 0]
+        else:
+            translation[:, axis] += between(gap, frames, motion.frames)
+        translation[frames, axis] = target.translation[frames, axis]
+    result = Motion(rot.continuous(rotations), translation, motion.rest_offsets, motion.fps)
+    result.contacts = np.minimum(motion.contacts, foot_contacts(result.joints(), result.fps))
+    return result
+
+
+def fade(values: np.ndarray, frames: np.ndarray, count: int, blend: int) -> np.ndarray:
+    """Values (K,C) at K rising frames, faded to zero over ``blend`` frames around each: (count,C).
+
+    Between two given frames that are nearer than ``blend`` each fades out exactly where the other is.
+    """
+    result = np.zeros((count, values.shape[1]))
+    at = np.arange(count)
+    for i, frame in enumerate(frames):
+        before = min(blend, frame - frames[i - 1]) if i else blend
+        after = min(blend, frames[i + 1] - frame) if i + 1 < len(frames) else blend
+        part = np.where(at < frame, (frame - at) / before, (at - frame) / after).clip(0, 1)
+        result += (1 - part**3 * (10 - 15 * part + 6 * part**2))[:, None] * values[i]
+    return result
+
+
+def between(values: np.ndarray, frames: np.ndarray, count: int) -> np.ndarray:
+    """Values (K,) at K rising frames, interpolated in between without overshoot, kept before and after: (count,)."""
+    at = np.clip(np.arange(count), frames[0], frames[-1])
+    return PchipInterpolator(frames, values)(at) if len(frames) > 1 else np.full(count, values[0])
+
+
+def close_loop(motion: Motion, blend: int = 2 * BLEND) -> Motion:
+    """The motion with its last pose equal to its first but for place and heading, so that it repeats without a jump.
+
+    Half of the difference is taken by the beginning, half by the end.
+    """
+    first, last = motion.rotations[0].astype(np.float64), motion.rotations[-1].astype(np.float64)
+    unturned = [rot.quaternion_multiply(yaw_quaternion(-heading(q[0])), q[0]) for q in (first, last)]
+    meet = np.stack([first, last])
+    pelvis = halfway(unturned[0], unturned[1])
+    middle = np.stack([halfway(a, b) for a, b in zip(first, last, strict=True)])
+    target = Target.empty(motion.frames)
+    for frame, row in ((0, 0), (motion.frames - 1, 1)):
+        target.rotations[frame] = middle
+        target.rotations[frame, 0] = rot.quaternion_multiply(yaw_quaternion(heading(meet[row, 0])), pelvis)
+        target.joints[frame] = True
+        target.translation[frame, 1] = motion.translation[[0, -1], 1].mean()
+        target.place[frame, 1] = True
+    return pin(motion, target, min(blend, motion.frames // 3))
+
+
+def halfway(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The rotation between two unit quaternions wxyz."""
+    b = -b if np.dot(a, b) < 0 else b
+    return (a + b) / np.linalg.norm(a + b)
+
+
+def heading(pelvis: np.ndarray) -> float:
+    """Heading in radians of a pelvis quaternion (4,) wxyz, counter-clockwise seen from above."""
+    return 2.0 * float(np.arctan2(pelvis[2], pelvis[0]))
+
+
+def yaw_quaternion(angle: float) -> np.ndarray:
+    """The rotation (4,) wxyz about the vertical."""
+    return np.array([np.cos(angle / 2), 0.0, np.sin(angle / 2), 0.0])

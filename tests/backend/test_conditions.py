@@ -1,0 +1,216 @@
+"""Poses, places, loops and timelines: what is given is met, seams hold, and the error sentences."""
+
+import numpy as np
+import pytest
+import torch
+
+from backend.errors import BackendError
+from backend.models.interface import GenerateRequest
+from backend.models.momug import windows
+from backend.models.momug.conditions import Conditions, course
+from backend.models.momug.windows import Window
+from backend.motion import features
+from backend.motion import rotations as rot
+from backend.motion.pin import between, close_loop, fade, pin
+from backend.motion.skeleton import quaternion_to_matrix
+from backend.motion.target import Target
+
+
+def ask(model, **fields):
+    request = GenerateRequest(**({"prompt": "a person walks forward", "seed": 7} | fields))
+    return model.generate(request, lambda *step: None, lambda: False)
+
+
+def given(motion, frames, joints=slice(None), place=(True, True, True)) -> Target:
+    """A target that asks for some frames of a motion."""
+    target = Target.empty(motion.frames)
+    target.rotations[:], target.translation[:] = motion.rotations, motion.translation
+    for frame in frames:
+        target.joints[frame, joints] = True
+        target.place[frame] = place
+    return target
+
+
+# --- windows
+
+
+@pytest.mark.parametrize(
+    "lengths, expected",
+    [
+        ([80], [Window(0, 0, 80)]),
+        ([30, 20], [Window(0, 0, 34), Window(1, 26, 50)]),
+        ([100], [Window(0, 0, 54), Window(0, 46, 100)]),
+        ([10, 10, 10], [Window(0, 0, 14), Window(1, 6, 24), Window(2, 16, 30)]),
+    ],
+)
+def test_windows_cover_the_prompts_and_overlap(lengths, expected):
+    assert windows.plan(lengths, 80, 4) == expected
+
+
+@pytest.mark.parametrize("lengths", [[75], [30, 41, 8], [200, 75, 10], [8] * 12])
+def test_windows_are_never_longer_than_the_model_sees(lengths):
+    parts = windows.plan(lengths, 75)
+    assert max(p.stop - p.start for p in parts) <= 75
+    assert parts[0].start == 0 and parts[-1].stop == sum(lengths)
+    assert {p.prompt for p in parts} == set(range(len(lengths)))
+    latents = torch.randn(2, sum(lengths), 3)
+    cut, sizes = windows.gather(latents, parts)
+    assert len(cut) == len(sizes) == 2 * len(parts)
+    assert torch.allclose(windows.scatter(cut, parts, sum(lengths)), latents, atol=1e-5)
+
+
+def test_overlaps_are_cross_faded():
+    parts = windows.plan([20, 20], 80)
+    cut, sizes = windows.gather(torch.zeros(1, 40, 1), parts)
+    cut[1] = 1.0
+    blended = windows.scatter(cut, parts, 40)[0, :, 0]
+    assert blended[:16].max() == 0 and blended[24:].min() == 1
+    assert (blended[15:25].diff() >= 0).all() and blended.diff().max() < 0.2
+
+
+# --- exact corrections
+
+
+def test_a_fade_is_exact_at_given_frames_and_gone_beyond():
+    values = np.array([[1.0], [-2.0], [3.0]])
+    faded = fade(values, np.array([10, 13, 40]), 60, 8)[:, 0]
+    assert np.allclose(faded[[10, 13, 40]], [1, -2, 3])
+    assert np.allclose(faded[[0, 2, 25, 48, 59]], 0)
+    assert np.abs(np.diff(faded, 2)[30:]).max() < 0.4
+    assert np.allclose(between(np.array([0.0, 1.0]), np.array([5, 25]), 31)[[0, 5, 15, 25, 30]], [0, 0, 0.5, 1, 1])
+    assert np.allclose(between(np.array([0.3]), np.array([5]), 9), 0.3)
+
+
+def test_pinned_poses_are_exact_and_the_rest_stays(motion):
+    made, wanted = motion(frames=90), motion(frames=90, speed=0.8, turn=0.0, phase=1.0)
+    target = given(wanted, [0, 45])
+    pinned = pin(made, target)
+    for frame in (0, 45):
+        assert np.degrees(rot.quaternion_angle(pinned.rotations[frame], wanted.rotations[frame])).max() < 0.1
+        assert np.allclose(pinned.translation[frame], wanted.translation[frame], atol=1e-5)
+    assert np.allclose(pinned.rotations[70:], made.rotations[70:], atol=1e-5)
+    moved = pinned.translation[70:, [0, 2]] - made.translation[70:, [0, 2]]
+    assert np.ptp(moved, axis=0).max() < 1e-5  # after the last given place the whole motion is shifted alike
+    step = np.linalg.norm(np.diff(pinned.joints(), axis=0), axis=-1).max() * 30
+    assert step < 2 * np.linalg.norm(np.diff(made.joints(), axis=0), axis=-1).max() * 30 + 6
+    with pytest.raises(ValueError, match="length"):
+        pin(made.slice(0, 80), target)
+
+
+def test_one_joint_can_be_given_alone(motion):
+    made, wanted = motion(frames=60), motion(frames=60, phase=2.0)
+    pinned = pin(made, given(wanted, range(60), joints=[16, 18], place=(False, False, False)))
+    assert np.allclose(pinned.rotations[:, [16, 18]], wanted.rotations[:, [16, 18]], atol=1e-5)
+    rest = [j for j in range(22) if j not in (16, 18)]
+    assert np.allclose(pinned.rotations[:, rest], made.rotations[:, rest], atol=1e-6)
+    assert np.allclose(pinned.translation, made.translation)
+
+
+def test_a_closed_loop_ends_as_it_begins(motion):
+    closed = close_loop(motion(frames=75, turn=2.0))
+    angle = np.degrees(rot.quaternion_angle(closed.rotations[0, 1:], closed.rotations[-1, 1:]))
+    assert angle.max() < 0.1
+    assert abs(closed.translation[0, 1] - closed.translation[-1, 1]) < 1e-5
+    tilt = [rot.quaternion_rotate(closed.rotations[f, 0].astype(float), np.array([0.0, 1, 0]))[1] for f in (0, -1)]
+    assert abs(tilt[0] - tilt[1]) < 1e-4
+
+
+# --- the pull
+
+
+def test_the_course_is_that_of_the_decoded_motion(motion):
+    """Tensors and numpy decode the same path and the same rotations."""
+    made = motion(frames=60, turn=2.5)
+    encoded = features.encode(made)
+    decoded = features.decode(encoded)
+    found = course(torch.from_numpy(encoded)[None])
+    assert np.allclose(found.pelvis[0], decoded.translation, atol=1e-4)
+    assert np.allclose(found.rotations[0], quaternion_to_matrix(decoded.rotations), atol=1e-4)
+
+
+def test_a_moved_and_turned_motion_is_no_distance_away(make_model, motion):
+    """Where the target stands and which way it faces does not matter: the motion is brought there."""
+    made = features.decode(features.encode(motion(frames=60, turn=1.0)))
+    moved = motion(frames=60, turn=1.0)
+    turn = np.array([np.cos(0.6), 0.0, np.sin(0.6), 0.0])
+    moved.rotations[:, 0] = rot.quaternion_multiply(turn, made.rotations[:, 0].astype(float))
+    moved.translation[:] = rot.quaternion_rotate(turn, made.translation.astype(float)) + [3.0, 0.0, -2.0]
+    conditions = Conditions(make_model().codec, given(moved, [0, 20, 59]), False, 60)
+    encoded = torch.from_numpy(features.encode(made))[None]
+    assert conditions.distance(encoded).item() < 1e-6
+    placed = conditions.placed(encoded, [made])[0]
+    assert np.allclose(placed.translation, moved.translation, atol=1e-3)
+    away = given(moved, [0, 20, 59])
+    away.translation[59] += 1.0
+    assert Conditions(make_model().codec, away, False, 60).distance(encoded).item() > 0.1
+
+
+def test_pulling_brings_latents_nearer(make_model, motion):
+    model = make_model()
+    conditions = Conditions(model.codec, given(motion(frames=60), [0, 59]), False, 60)
+    x0 = torch.randn(2, 15, 8)
+    with torch.no_grad():
+        before = conditions.distance(model.codec.decode(x0))
+        after = conditions.distance(model.codec.decode(conditions.pull(x0, 10)))
+    assert (after < 0.9 * before).all()
+
+
+# --- through the model
+
+
+@pytest.mark.parametrize("rank, preset", [(0, "fast"), (4, "full")])
+def test_given_poses_are_met_exactly(make_model, motion, rank, preset):
+    wanted = motion(frames=60, turn=0.7)
+    wanted.translation += np.array([1.0, 0.0, 2.0], dtype=np.float32)
+    result = ask(make_model(rank), target=given(wanted, [0, 59]), preset=preset, variations=2)
+    for made in result.motions:
+        assert made.frames == 60
+        for frame in (0, 59):
+            assert np.allclose(made.joints()[frame], wanted.joints()[frame], atol=1e-4)
+
+
+def test_a_path_is_followed(make_model):
+    target = Target.empty(60)
+    target.translation[:, 0], target.translation[:, 2] = np.linspace(0, 1, 60), np.linspace(2, 0, 60)
+    target.place[:, [0, 2]] = True
+    made = ask(make_model(), target=target).motions[0]
+    assert np.allclose(made.translation[:, [0, 2]], target.translation[:, [0, 2]], atol=1e-4)
+
+
+def test_a_loop_closes(make_model):
+    made = ask(make_model(), seconds=2.0, loop=True).motions[0]
+    assert np.degrees(rot.quaternion_angle(made.rotations[0, 1:], made.rotations[-1, 1:])).max() < 0.1
+
+
+@pytest.mark.parametrize("rank, preset", [(0, "fast"), (4, "full")])
+def test_a_timeline_is_one_motion(make_model, rank, preset):
+    parts = [("a person walks forward", 1.5), ("someone sits down", 2.0), ("a person jumps up", 1.1)]
+    model = make_model(rank)
+    result = ask(model, prompt="", timeline=parts, preset=preset, variations=2)
+    assert [m.frames for m in result.motions] == [138, 138] and result.segments == [0, 45, 105]
+    again = ask(model, prompt="", timeline=parts, preset=preset)
+    assert np.allclose(again.motions[0].rotations, result.motions[0].rotations, atol=1e-3)
+    other = ask(model, prompt="", timeline=[*parts[:2], ("a person turns left", 1.1)], preset=preset)
+    changed = np.abs(other.motions[0].rotations - again.motions[0].rotations).max((1, 2))
+    assert changed[:30].max() < 0.5 * changed[110:].max()  # the last sentence says little about the first
+
+
+def test_a_timeline_of_one_is_the_prompt(make_model):
+    model = make_model()
+    a = ask(model, seconds=2.0).motions[0]
+    b = ask(model, prompt="", timeline=[("a person walks forward", 2.0)]).motions[0]
+    assert np.allclose(a.rotations, b.rotations, atol=1e-6)
+
+
+def test_a_timeline_may_leave_lengths_to_the_model(make_model):
+    result = ask(make_model(4), prompt="", timeline=[("a person walks forward", None), ("someone sits down", 1.0)])
+    assert result.motions[0].frames == result.segments[1] + 30 and result.segments[1] >= 30
+
+
+def test_bad_combinations(make_model, motion):
+    target = given(motion(frames=60), [0])
+    with pytest.raises(BackendError, match="timeline"):
+        ask(make_model(), target=target, timeline=[("a", 1.0), ("b", 1.0)])
+    with pytest.raises(BackendError, match="between 1 and 10") as caught:
+        ask(make_model(), timeline=[("a person walks", 1.0), ("a person runs", 11.0)])
+    assert caught.value.code == "bad_duration"
