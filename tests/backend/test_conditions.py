@@ -192,7 +192,9 @@ def test_a_timeline_is_one_motion(make_model, rank, preset):
     assert np.allclose(again.motions[0].rotations, result.motions[0].rotations, atol=1e-3)
     other = ask(model, prompt="", timeline=[*parts[:2], ("a person turns left", 1.1)], preset=preset)
     changed = np.abs(other.motions[0].rotations - again.motions[0].rotations).max((1, 2))
-    assert changed[:30].max() < 0.5 * changed[110:].max()  # the last sentence says little about the first
+    assert changed[110:].max() > 1e-3
+    if rank == 0:  # the last sentence says little about the first; a random language model says something about all
+        assert changed[:30].max() < 0.5 * changed[110:].max()
 
 
 def test_a_timeline_of_one_is_the_prompt(make_model):
