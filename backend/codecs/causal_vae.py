@@ -24,7 +24,7 @@ FEET = list(CONTACT_JOINTS)
 class CausalVAEConfig:
     features: int = WIDTH
     width: int = 256
-    latent: int = 32
+    latent: int = 64
     blocks: int = 2  # residual blocks at each resolution
     noise: float = 0.05  # largest sigma, in units of the latent's standard deviation
 
@@ -157,8 +157,8 @@ def reconstruction_loss(model: CausalVAE, features: Tensor, bf16: bool = False) 
     travel = (real - features)[:, 1:, None, :2]
     slide = (own + travel).abs().mean()
     prior = 1e-5 * (mu.pow(2).mean() + spread.log().pow(2).mean())
-    # positions say nothing of the twist of wrists and head: rotations count twice
-    loss = 7 * root + 2 * rotation + 30 * position + 30 * velocity + 20 * acceleration + 10 * slide + 0.1 * contact + prior
+    # positions say nothing of the twist of wrists and head: rotations count four times
+    loss = 7 * root + 4 * rotation + 30 * position + 30 * velocity + 20 * acceleration + 10 * slide + 0.1 * contact + prior
     with torch.no_grad():
         logs = {
             "loss": loss.item(),

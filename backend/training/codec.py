@@ -89,16 +89,24 @@ class CodecTask:
 
 
 def started(folder: Path, config: CausalVAEConfig) -> CausalVAE:
-    """A trained codec to go on from, with its own normalisation. Raises BackendError ``bad_file``."""
+    """A trained codec to go on from, with its own normalisation. Raises BackendError ``bad_file``.
+
+    ``config`` may ask for more latent channels: the new ones are not heard by the decoder at first.
+    """
     try:
-        model = load_codec(folder)
+        old = load_codec(folder)
     except (OSError, ValueError, RuntimeError) as error:
         raise BackendError("bad_file", f"There is no codec to start from in {folder}.") from error
-    kept = model.config.to_dict() | {"noise": config.noise}
-    if kept != config.to_dict():
+    kept = old.config.to_dict() | {"noise": config.noise, "latent": config.latent}
+    if kept != config.to_dict() or config.latent < old.config.latent:
         raise BackendError("bad_file", f"The codec in {folder} has another shape than the recipe.")
-    model.config = config
-    return model.requires_grad_(True)
+    model = CausalVAE(config)
+    with torch.no_grad():
+        model.decoder[0].weight.zero_()
+        for name, tensor in model.state_dict().items():
+            known = old.state_dict()[name]
+            tensor[tuple(slice(size) for size in known.shape)].copy_(known)
+    return model
 
 
 def _trim(window: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,6 +20,7 @@ from backend.models.momug.config import MoMugConfig
 from backend.models.momug.model import load_checkpoint
 from backend.motion import features
 from backend.training import momug, trainer
+from backend.training.codec import started
 from backend.training.dataset import load_windows
 from backend.training.run import RECIPES, read_recipe, train
 from backend.training.trainer import Schedule, fit
@@ -302,6 +304,16 @@ def test_a_codec_goes_on_from_another(data, tmp_path):
     wider = recipe(tmp_path, "wider", start + CODEC.replace("width = 16", "width = 24"))
     with pytest.raises(BackendError, match="another shape"):
         train(wider, data, tmp_path / "third", device="cpu")
+    more = recipe(
+        tmp_path, "more", start + CODEC.replace("latent = 8", "latent = 12").replace("steps = 3", "steps = 0")
+    )
+    values = read_recipe(more)
+    grown = started(Path(values["start"]), CausalVAEConfig(**values["codec"])).eval()
+    window = torch.from_numpy(load_windows(data, "val").features[0][None, :48])
+    with torch.no_grad():
+        assert grown.encode_raw(window).shape[-1] == 12
+        assert torch.allclose(grown.encode_raw(window)[..., :8], a.encode_raw(window), atol=1e-5)
+        assert torch.allclose(grown.decode_raw(grown.encode_raw(window)), a.decode_raw(a.encode_raw(window)), atol=1e-5)
     nowhere = recipe(tmp_path, "nowhere", f'start = "{tmp_path / "nowhere"}"\n' + CODEC)
     with pytest.raises(BackendError, match="no codec to start from"):
         train(nowhere, data, tmp_path / "third", device="cpu")
