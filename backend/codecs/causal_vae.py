@@ -68,7 +68,7 @@ class ResidualBlock(nn.Module):
 
 
 class CausalVAE(nn.Module):
-    """Encoder and decoder. ``latent_mean`` and ``latent_std`` (32,) scale latents to zero mean and unit variance."""
+    """Encoder and decoder. ``latent_mean`` and ``latent_std`` (C,) scale latents to zero mean and unit variance."""
 
     def __init__(self, config: CausalVAEConfig):
         super().__init__()
@@ -112,20 +112,20 @@ class CausalVAE(nn.Module):
         return Normaliser(self.mean, self.std)
 
     def encode_raw(self, features: Tensor) -> Tensor:
-        """Features (B,T,155), T a multiple of 4, in their own units, to unscaled latents (B,T/4,32)."""
+        """Features (B,T,155), T a multiple of 4, in their own units, to unscaled latents (B,T/4,C)."""
         x = self.normaliser.forward(features).to(self.encoder[0].weight.dtype)
         return self.encoder(x.transpose(1, 2)).transpose(1, 2).float()
 
     def decode_raw(self, latents: Tensor) -> Tensor:
-        """Unscaled latents (B,L,32) to normalised features (B,4L,155); contacts are logits."""
+        """Unscaled latents (B,L,C) to normalised features (B,4L,155); contacts are logits."""
         return self.decoder(latents.to(self.decoder[0].weight.dtype).transpose(1, 2)).transpose(1, 2).float()
 
     def encode(self, features: Tensor) -> Tensor:
-        """Features (B,T,155) in their own units to latents (B,T/4,32) of zero mean and unit variance."""
+        """Features (B,T,155) in their own units to latents (B,T/4,C) of zero mean and unit variance."""
         return (self.encode_raw(features) - self.latent_mean) / self.latent_std
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents (B,L,32) to features (B,4L,155) in their own units, contacts in 0..1."""
+        """Latents (B,L,C) to features (B,4L,155) in their own units, contacts in 0..1."""
         normalised = self.decode_raw(latents * self.latent_std + self.latent_mean)
         features = self.normaliser.inverse(normalised)
         features[..., BLOCKS["contacts"]] = normalised[..., BLOCKS["contacts"]].sigmoid()

@@ -127,7 +127,7 @@ class MoMugTask:
         return self.queue.pop()
 
     def _motion_loss(self, model, latents: list[Tensor], captions: list[str], t: Tensor, noise, drop) -> Tensor:
-        """Weighted MSE of x0; ``noise`` (B,80,32) or None for fresh noise; rows with ``drop`` see no text."""
+        """Weighted MSE of x0; ``noise`` (B,80,C) or None for fresh noise; rows with ``drop`` see no text."""
         x0, lengths = pad(latents, self.device)
         states, mask = self.cache.batch(captions, drop)
         if noise is None:
@@ -252,14 +252,14 @@ def balance(rows: list[dict]) -> np.ndarray:
 
 
 def pad(latents: list[Tensor], device: str) -> tuple[Tensor, Tensor]:
-    """Latents [(L_i,32)] to (B,max L,32) with zeros, and lengths (B,)."""
+    """Latents [(L_i,C)] to (B,max L,C) with zeros, and lengths (B,)."""
     lengths = torch.tensor([len(x) for x in latents], device=device)
     return torch.nn.utils.rnn.pad_sequence(latents, batch_first=True).to(device), lengths
 
 
 @torch.no_grad()
 def encode_all(codec, windows: Windows, device: str) -> list[Tensor]:
-    """Latents (L,32) of every window, in order."""
+    """Latents (L,C) of every window, in order."""
     found = []
     for window in windows.features:
         trimmed = torch.from_numpy(window[: len(window) // STRIDE * STRIDE]).to(device)

@@ -54,6 +54,10 @@ def train(
 
         kind = MoMugLoopTask if values.get("model", {}).get("lora_rank") else MoMugTask
         task = kind(values, Path(data), device, Path(out))
+    elif task_name == "evaluator":
+        from backend.evaluation.training import EvaluatorTask
+
+        task = EvaluatorTask(values, Path(data), device)
     else:
         raise BackendError("bad_file", f"The recipe names an unknown task {task_name!r}.")
     return fit(task, schedule, Path(out), resume, max_minutes)

@@ -88,7 +88,7 @@ class MotionHead(nn.Module):
         text_mask: Tensor,
         llm_states: Tensor | None = None,
     ) -> Tensor:
-        """Predict x0 (B,L,32) from x_t (B,L,32), timesteps t (B,), valid lengths (B,) in latents, and text states.
+        """Predict x0 (B,L,C) from x_t (B,L,C), timesteps t (B,), valid lengths (B,) in latents, and text states.
 
         text (B,S,576) with text_mask (B,S); a row whose mask is empty is unconditional. llm_states (B,L,576) or None.
         """

@@ -69,7 +69,7 @@ class LanguageLoop(nn.Module):
     ) -> Tensor:
         """Hidden states (B,L,576) of motion tokens; the block's keys and values are appended to ``cache``.
 
-        x_t (B,L,32), t (B,) timesteps, lengths (B,) valid latents, prefix_mask (B,S) of the tokens in ``cache``.
+        x_t (B,L,C), t (B,) timesteps, lengths (B,) valid latents, prefix_mask (B,S) of the tokens in ``cache``.
         """
         count, longest = x_t.shape[:2]
         width = self.bom.shape[0]
@@ -102,7 +102,7 @@ class LanguageLoop(nn.Module):
         return cache, torch.cat([ones, valid], 1), lengths + 3
 
     def caption_loss(self, latents: Tensor, lengths: Tensor, captions: list[str]) -> Tensor:
-        """Next-token cross-entropy of the captions of clean motions (B,L,32)."""
+        """Next-token cross-entropy of the captions of clean motions (B,L,C)."""
         cache, seen, begin = self._motion_context(latents, lengths)
         cue = self.tokenizer(CUE, add_special_tokens=False)["input_ids"]
         rows = [

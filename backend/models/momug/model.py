@@ -132,7 +132,7 @@ class MoMug:
 
     @torch.no_grad()
     def encode(self, motion: Motion) -> Tensor:
-        """Latents (L,32) of a canonical motion, at most ``max_seconds`` long."""
+        """Latents (L,C) of a canonical motion, at most ``max_seconds`` long."""
         frames = min(motion.frames, int(self.config.max_seconds * FPS)) // STRIDE * STRIDE
         if frames < int(self.config.min_seconds * FPS) // STRIDE * STRIDE:
             raise BackendError(
