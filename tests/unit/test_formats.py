@@ -8,10 +8,10 @@ pytest.importorskip("scipy")
 from motions import walk  # noqa: E402
 
 from backend.errors import BackendError  # noqa: E402
-from backend.motion import canonical, formats  # noqa: E402
+from backend.motion import canonical, formats, joint_matching  # noqa: E402
 from backend.motion import rotations as rot  # noqa: E402
-from backend.motion.canonical import SourceMotion  # noqa: E402
 from backend.motion.formats import amc, bvh  # noqa: E402
+from backend.motion.joint_matching import SourceMotion  # noqa: E402
 from backend.motion.skeleton import CANONICAL_OFFSETS, JOINT_INDEX, Motion  # noqa: E402
 from backend.protocol import JOINTS, PARENTS  # noqa: E402
 
@@ -163,7 +163,7 @@ def test_amass_is_z_up(tmp_path):
 
 def source_like_cmu(motion: Motion, scale: float, turn: np.ndarray) -> SourceMotion:
     """The same motion on another skeleton: other names, unit, facing, and a rest pose with spread legs."""
-    family = next(f for f in canonical.families() if f.name == "CMU ASF")
+    family = next(f for f in joint_matching.families() if f.name == "CMU ASF")
     names = [family.joints[j] for j in JOINTS]
     rest = np.stack([np.eye(3)] * 22)
     for side, sign in (("left", 1), ("right", -1)):
@@ -191,15 +191,29 @@ def test_another_skeleton_gives_the_same_motion(degrees):
 
 def test_missing_joints_are_named():
     source = source_like_cmu(walk(0.5), 1.0, np.eye(3))
-    source.names[JOINT_INDEX["left_knee"]] = "odd"
-    with pytest.raises(BackendError, match=r"left_knee \(ltibia\)") as caught:
-        canonical.to_canonical(source)
+    gone = [JOINT_INDEX[joint] for joint in ("left_knee", "left_ankle", "left_foot")]
+    keep = [j for j in range(22) if j not in gone]
+    short = SourceMotion(
+        [source.names[j] for j in keep],
+        [keep.index(PARENTS[j]) if j else -1 for j in keep],
+        source.offsets[keep],
+        source.rotations[:, keep],
+        source.positions[:, keep],
+        30.0,
+        "legless.bvh",
+    )
+    with pytest.raises(BackendError, match=r"legless\.bvh: .*not found.*: left_knee, left_ankle\.") as caught:
+        canonical.to_canonical(short)
     assert caught.value.code == "bad_file"
 
 
 def test_a_rest_pose_that_is_no_person_is_refused():
     source = source_like_cmu(walk(0.5), 1.0, np.eye(3))
     source.offsets[:] = np.abs(source.offsets)
+    for j, parent in enumerate(PARENTS):
+        if parent >= 0:
+            bone = source.rotations[:, parent] @ source.offsets[j]
+            source.positions[:, j] = source.positions[:, parent] + bone
     with pytest.raises(BackendError, match="rest pose"):
         canonical.to_canonical(source)
 
@@ -261,7 +275,7 @@ def test_real_capture_keeps_its_bone_directions(shared):
     bones = amc.read_skeleton(skeleton)
     source = amc.pose(bones, amc.read_channels(path, bones), 30.0, path.name)
     motion = canonical.to_canonical(source)
-    joints, family = motion.joints(), canonical.match(source)
+    joints, family = motion.joints(), joint_matching.match(source)
     for a, b in (("left_hip", "left_knee"), ("right_knee", "right_ankle"), ("left_elbow", "left_wrist")):
         i, j = (source.names.index(family.joints[name]) for name in (a, b))
         true = source.positions[:, j] - source.positions[:, i]

@@ -1,5 +1,7 @@
 """BVH: read any hierarchy with channels as declared, write canonical motions.
 
+End sites are kept as joints, because they tell the length and direction of the last bone.
+
 Written files are Y up, in centimetres (what animation tools expect), with rotation channels Zrotation Yrotation
 Xrotation, and hold the canonical joint names; reading such a file gives the same motion back.
 """
@@ -11,13 +13,16 @@ import numpy as np
 
 from backend.errors import BackendError
 from backend.motion import rotations as rot
-from backend.motion.canonical import MAX_FRAMES, MAX_JOINTS, SourceMotion, match, to_canonical
+from backend.motion.canonical import MAX_FRAMES, MAX_JOINTS, to_canonical
 from backend.motion.contacts import foot_contacts
 from backend.motion.formats import textfile
+from backend.motion.joint_matching import SourceMotion
 from backend.motion.skeleton import Motion
 from backend.protocol import FPS, JOINTS, PARENTS
 
 CENTIMETRES = 100.0
+MAX_SAMPLES = 10_000_000  # frames times joints: as matrices they take 0.7 GB
+MAX_VALUE = 1e7  # no length, in whatever unit, is longer
 # where the bone of a joint without child ends, from that joint in the rest pose (metres); only for display
 END_SITES = {
     "head": (0.0, 0.20, 0.0),
@@ -30,12 +35,30 @@ END_SITES = {
 
 @dataclass
 class Hierarchy:
-    """The skeleton part of a file: per joint name, parent index, offset (file unit) and channel names."""
+    """The skeleton part of a file: per joint name, parent index, offset (file unit) and channel names.
+
+    An end site is a joint named after the one it belongs to ('hand end'), without channels.
+    """
 
     names: list[str] = field(default_factory=list)
     parents: list[int] = field(default_factory=list)
     offsets: list[list[float]] = field(default_factory=list)
     channels: list[list[str]] = field(default_factory=list)
+
+    def add(self, name: str, parent: int) -> None:
+        """Append a joint; a name that is taken gets a number."""
+        unique, count = name, 1
+        while unique in self.taken:
+            count += 1
+            unique = f"{name}#{count}"
+        self.taken.add(unique)
+        self.names.append(unique)
+        self.parents.append(parent)
+        self.offsets.append([0.0, 0.0, 0.0])
+        self.channels.append([])
+
+    def __post_init__(self):
+        self.taken = set(self.names)
 
 
 def read_source(path: Path, source_fps: float | None = None) -> SourceMotion:
@@ -44,72 +67,80 @@ def read_source(path: Path, source_fps: float | None = None) -> SourceMotion:
     hierarchy, at = _parse_hierarchy(path, lines)
     frames, seconds, at = _parse_motion_head(path, lines, at)
     width = sum(len(c) for c in hierarchy.channels)
-    values = textfile.number_rows(path, lines[at:], at + 1, width)
+    if width == 0:
+        raise BackendError("bad_file", f"{path.name}: no joint has CHANNELS, so nothing moves.")
+    if frames * len(hierarchy.names) > MAX_SAMPLES:
+        size = f"{frames} frames of {len(hierarchy.names)} joints"
+        raise BackendError("bad_file", f"{path.name}: {size} are too much to read at once.", "Cut the file in pieces.")
+    values = textfile.number_rows(path, lines[at:], at + 1, width, frames)
     if len(values) < frames:
-        raise BackendError("bad_file", f"{path.name}: {frames} frames are announced, {len(values)} are there.")
-    values = values[:frames]
+        raise textfile.bad_line(
+            path, len(lines), f"the file ends after {len(values)} of the {frames} frames that it announces"
+        )
     return _pose(path, hierarchy, values, source_fps or 1.0 / seconds)
 
 
-def read(path: Path, fps: float = FPS, source_fps: float | None = None) -> Motion:
+def read(path: Path, fps: float = FPS, source_fps: float | None = None, up: str | None = None) -> Motion:
     """A BVH file on the canonical skeleton (see :func:`backend.motion.canonical.to_canonical`)."""
     source = read_source(Path(path), source_fps)
-    if match(source).name == "MoMug":
+    if up is None and set(JOINTS) <= set(source.names):
         return _own(source, fps)
-    return to_canonical(source, fps)
+    return to_canonical(source, fps, up=up)
 
 
 def _parse_hierarchy(path: Path, lines: list[str]) -> tuple[Hierarchy, int]:
     result = Hierarchy()
     stack: list[int] = []
     pending: int | None = None
-    in_end = False
     for number, line in enumerate(lines, 1):
         words = line.split()
-        if not words or words[0] == "HIERARCHY":
+        if not words or words[0].upper() == "HIERARCHY":
             continue
-        key = words[0]
-        if key in ("ROOT", "JOINT"):
+        key = words[0].upper()
+        if key in ("ROOT", "JOINT", "END"):
             if len(words) < 2:
                 raise textfile.bad_line(path, number, "a joint without a name")
+            if pending is not None:
+                raise textfile.bad_line(path, number, "a joint before the last one was opened with a bracket")
+            if key == "ROOT" and stack:
+                raise textfile.bad_line(path, number, "a ROOT inside of a joint")
             if key == "ROOT" and result.names:
                 raise textfile.bad_line(path, number, "a second ROOT; files with one skeleton can be read")
-            if key == "JOINT" and not stack:
-                raise textfile.bad_line(path, number, "a JOINT outside of a ROOT")
+            if key != "ROOT" and not stack:
+                raise textfile.bad_line(path, number, f"a {words[0]} outside of a ROOT")
             if len(result.names) >= MAX_JOINTS:
                 raise textfile.bad_line(path, number, f"more than {MAX_JOINTS} joints")
             pending = len(result.names)
-            result.names.append(" ".join(words[1:]))
-            result.parents.append(stack[-1] if stack else -1)
-            result.offsets.append([0.0, 0.0, 0.0])
-            result.channels.append([])
-        elif key == "End":
-            in_end, pending = True, -1
+            name = " ".join(words[1:]) if key != "END" else f"{result.names[stack[-1]]} end"
+            result.add(name, stack[-1] if stack else -1)
         elif key == "{":
             if pending is None:
                 raise textfile.bad_line(path, number, "a bracket without a joint")
             stack.append(pending)
             pending = None
         elif key == "}":
-            if not stack:
+            if not stack or pending is not None:
                 raise textfile.bad_line(path, number, "a closing bracket too many")
-            in_end = False
             stack.pop()
         elif key == "OFFSET":
+            if not stack:
+                raise textfile.bad_line(path, number, "an OFFSET outside of a joint")
             values = textfile.number_rows(path, [" ".join(words[1:])], number, 3)[0]
-            if stack and not in_end:
-                result.offsets[stack[-1]] = values.tolist()
+            if np.abs(values).max() > MAX_VALUE:
+                raise textfile.bad_line(path, number, "an OFFSET that is too large")
+            result.offsets[stack[-1]] = values.tolist()
         elif key == "CHANNELS":
             names = [w.lower() for w in words[2:]]
-            if not stack or words[1:2] != [str(len(names))] or not all(_is_channel(n) for n in names):
+            known = words[1:2] == [str(len(names))] and all(_is_channel(n) for n in names)
+            if not stack or not known or len(set(names)) < len(names):
                 raise textfile.bad_line(path, number, "channels that cannot be understood")
             result.channels[stack[-1]] = names
         elif key == "MOTION":
-            if stack or not result.names:
+            if stack or pending is not None or not result.names:
                 raise textfile.bad_line(path, number, "the hierarchy is not complete")
             return result, number
         else:
-            raise textfile.bad_line(path, number, f"{key[:20]!r} does not belong here")
+            raise textfile.bad_line(path, number, f"{words[0][:20]!r} does not belong here")
     raise BackendError("bad_file", f"{path.name}: there is no MOTION part; the file is not a BVH or was cut off.")
 
 
@@ -154,24 +185,23 @@ def _pose(path: Path, hierarchy: Hierarchy, values: np.ndarray, fps: float) -> S
                 order += name[0]
                 columns.append(column)
             column += 1
+        if parent >= 0 and len(columns) <= len(channels) - 3:
+            # the file moves the joint itself: where it mostly is, is its offset
+            offsets[j] = np.median(place, axis=0)
         local = rot.euler_to_matrix(values[:, columns], order) if order else np.broadcast_to(np.eye(3), (frames, 3, 3))
         if parent < 0:
             world[:, j], positions[:, j] = local, place
         else:
             world[:, j] = world[:, parent] @ local
             positions[:, j] = positions[:, parent] + (world[:, parent] @ place[..., None])[..., 0]
-    rest = offsets.copy()
-    if np.allclose(rest[1:], 0) and count > 1:
+    if not offsets[1:].any():
         raise BackendError("bad_file", f"{path.name}: all joint offsets are zero.")
-    return SourceMotion(hierarchy.names, hierarchy.parents, rest, world, positions, fps, path.name)
+    return SourceMotion(hierarchy.names, hierarchy.parents, offsets, world, positions, fps, path.name)
 
 
 def _own(source: SourceMotion, fps: float) -> Motion:
     """A file written by :func:`write`: nothing to map, no floor to find."""
-    order = [source.names.index(joint) for joint in JOINTS if joint in source.names]
-    if len(order) != len(JOINTS):
-        missing = [joint for joint in JOINTS if joint not in source.names]
-        raise BackendError("bad_file", f"{source.source}: joints are missing: {', '.join(missing)}.")
+    order = [source.names.index(joint) for joint in JOINTS]
     world = source.rotations[:, order]
     local = world.copy()
     for j, parent in enumerate(PARENTS):

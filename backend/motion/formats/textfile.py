@@ -1,12 +1,13 @@
 """Reading text motion files safely: size limit, encoding, numbers with the line they came from."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 
 from backend.errors import BackendError
 
-MAX_BYTES = 512 * 1024 * 1024
+MAX_BYTES = 256 * 1024 * 1024
 
 
 def load(path: Path) -> str:
@@ -29,21 +30,25 @@ def bad_line(path: Path, line: int, what: str) -> BackendError:
     return BackendError("bad_file", f"{path.name}, line {line}: {what}.")
 
 
-def number_rows(path: Path, lines: list[str], first: int, columns: int | None) -> np.ndarray:
-    """Lines of numbers to an array (rows, columns); ``first`` is the number of the first line in the file."""
-    rows = [(i, line) for i, line in enumerate(lines) if line.strip()]
+def number_rows(path: Path, lines: list[str], first: int, columns: int | None, limit: int | None = None) -> np.ndarray:
+    """Lines of numbers to an array (rows, columns); ``first`` is the number of the first line in the file.
+
+    columns: how many there have to be in each line (unless told, as many as in the first one); limit: how many rows are
+    read. Empty lines are passed over. Raises BackendError('bad_file') with the line.
+    """
+    rows = list(itertools.islice(((i, line) for i, line in enumerate(lines) if line.strip()), limit))
     if not rows:
         raise BackendError("bad_file", f"{path.name}: there are no frames in the file.")
-    width = columns if columns is not None else len(rows[0][1].replace(",", " ").split())
+    width = columns if columns is not None else len(_words(rows[0][1]))
     try:
-        data = np.array(" ".join(line for _, line in rows).replace(",", " ").split(), dtype=np.float64)
-        if data.size == len(rows) * width and np.isfinite(data).all():
-            return data.reshape(len(rows), width)
+        data = np.loadtxt((line.replace(",", " ") for _, line in rows), comments=None, ndmin=2)
+        if data.shape == (len(rows), width) and np.isfinite(data).all():
+            return data
     except ValueError:
         data = None
     # something is wrong: find the line
     for i, line in rows:
-        words = line.replace(",", " ").split()
+        words = _words(line)
         if len(words) != width:
             raise bad_line(path, first + i, f"{len(words)} numbers where {width} are expected")
         for word in words:
@@ -54,3 +59,7 @@ def number_rows(path: Path, lines: list[str], first: int, columns: int | None) -
             if not good:
                 raise bad_line(path, first + i, f"{word[:20]!r} is not a number")
     raise BackendError("bad_file", f"{path.name}: the numbers could not be read.")
+
+
+def _words(line: str) -> list[str]:
+    return line.replace(",", " ").split()
