@@ -1,35 +1,34 @@
-"""Bones to canonical joints: exact tables first, then names brought to a common form plus the parent order.
+"""Bones to canonical joints: known families first, then words and hierarchy, then the shape of the skeleton.
 
-Limbs are found by name (thigh, shin, foot; upper arm, forearm, hand), each below the one before it. The trunk is read
-from the hierarchy between them: the pelvis is where the legs and the chest meet, the chest is where the arms meet,
-the spine runs between the two. So "spine05", "Abdomen" or "lowerback" need no table. A figure whose limbs cannot be
-named is refused rather than guessed.
+What one way finds is checked against the others: the confidence of a joint says how far they agree. What cannot be a
+person is refused with the reason; what could be one of several bones is said and left to the artist.
 """
-
-import json
-import re
-from collections import Counter
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 
-from . import canonical
+from . import canonical, details, tables, words
 from .bones import Bone, BoneMap
+from .controls import control_rig, logical
+from .names import roles
+from .structure import Found, search
+from .tree import Tree
 
-_FOLDER = Path(__file__).parent / "bone_maps"
-_TABLES = ("mannequin", "rigify_metarig", "mixamo")
-# Joint chains from the body outwards: each bone must lie below the one before it
-_LEG = ("hip", "knee", "ankle", "foot")
-_ARM = ("shoulder", "elbow", "wrist")
-# A word that this share of all bones has in common says nothing about a bone
-_COMMON = 0.6
+# Fewer bones are no character
+_FEWEST = 10
+# Confidence of a bone that a table knows, that a clear word names, that a vague word names, that the shape suggests
+_TABLE, _CLEAR, _VAGUE, _SHAPE = 1.0, 0.9, 0.7, 0.6
+_OPTIONAL = {
+    "foot": "No toe bones: the feet turn as one piece.",
+    "collar": "No collar bones: the arms turn at the shoulders only.",
+    "wrist": "No hand bones: the forearms end the arms.",
+    "neck": "No neck bone: the head turns at the chest.",
+    "head": "No head bone was found.",
+}
 
-
-@cache
-def _load(name: str) -> dict:
-    with open(_FOLDER / f"{name}.json", encoding="utf-8") as file:
-        return json.load(file)
+_FOUR_LEGS = (
+    "This armature is not a humanoid: it stands on four legs, so there is no pelvis (hips) with two legs below an "
+    "upright spine."
+)
 
 
 def match(bones: list[Bone]) -> BoneMap:
@@ -40,226 +39,79 @@ def match(bones: list[Bone]) -> BoneMap:
     """
     if not bones:
         return BoneMap({}, missing=["pelvis"], note="This armature has no bones.")
-    names = {bone.name for bone in bones}
-    if any(name.startswith("MCH-") for name in names) and any(name.startswith("ORG-") for name in names):
-        return BoneMap(
-            {},
-            family="Rigify control rig",
-            missing=list(canonical.REQUIRED),
-            note="This is a generated Rigify control rig, whose bones are driven by its controls; "
-            "use its metarig or a copy with plain deform bones.",
-        )
-    tree = _Tree(bones)
-    exact = next(filter(None, (_exact(_load(table), tree) for table in _TABLES)), None)
-    if exact is not None and all(exact.joints.values()):
-        return _by_geometry(exact, tree)
-    named = _by_names(tree)
-    # A table that knows only part of the figure (Mixamo-like names with another spine) gives way to a fuller map
-    if exact is not None and (named.missing or _mapped(named) <= _mapped(exact)):
-        named = exact
-    return _by_geometry(named, tree)
+    rigify, body = logical(bones)
+    found, tree = _match(body)
+    if not rigify and found.error and 2 * _FEWEST < sum(bone.deform for bone in bones) < len(bones):
+        # Deforming bones alone, where controls and mechanism stand in the way
+        deforming, smaller = _match(_deforming(bones))
+        if deforming.error is None:
+            found, tree = deforming, smaller
+    if found.error is None:
+        other = _second_figure(tree, found)
+        if other:
+            return _refused(
+                f"This armature holds two characters, one with the pelvis (hips) '{found.bone('pelvis')}' and one "
+                f"with '{other}'; separate them into two armatures."
+            )
+        control_rig(found, bones, rigify)
+    return found
 
 
-def _mapped(found: BoneMap) -> int:
-    return sum(bool(names) for names in found.joints.values())
+def _match(bones: list[Bone]) -> tuple[BoneMap, Tree]:
+    tree = Tree(bones)
+    shape = (
+        search(tree)
+        if len(bones) >= _FEWEST
+        else Found(reason="it has only " + (f"{len(bones)} bones" if len(bones) > 1 else "one bone"))
+    )
+    table = tables.best(tree)
+    joints, candidates, certain = words.find(tree)
+    how = "words"
+    if table is not None:
+        named, family = table
+        full = dict(named)
+        words.trunk(tree, full)
+        named["pelvis"] = full["pelvis"] or named["pelvis"]
+        named["spine"] = [n for n in named["spine"] if n not in named["pelvis"]] or full["spine"]
+        if _missing(joints, candidates) or _count(joints) <= _count(named):
+            joints, candidates, how = named, {}, "table"
+    family = family if how == "table" else "bone names"
+    if how == "words" and _missing(joints, candidates):
+        if shape.quadruped:
+            return _refused(_FOUR_LEGS), tree
+        if shape.joints and not _contradicted(shape, joints):
+            return _by_shape(tree, shape, joints), tree
+    found = BoneMap(_dealt(joints), family, _missing(joints, candidates), candidates=candidates)
+    if found.missing:
+        found.note = _explain(tree, joints, found, shape)
+        return found, tree
+    if _on_four_legs(tree, found):
+        return _refused(_FOUR_LEGS), tree
+    _sides_by_feet(found, tree)
+    found.confidence = _confidence(found, how, certain, shape)
+    _finish(found, tree)
+    return found, tree
 
 
-class _Tree:
-    """The hierarchy of the bones and their names in a common form."""
-
-    def __init__(self, bones: list[Bone]):
-        self.bones = {bone.name: bone for bone in bones}
-        self.order = [bone.name for bone in bones]
-        self.parent = {bone.name: bone.parent for bone in bones}
-        self.children: dict[str | None, list[str]] = {}
-        for bone in bones:
-            self.children.setdefault(bone.parent, []).append(bone.name)
-        words = {name: split_words(name) for name in self.order}
-        counts = Counter(word for tokens in words.values() for word in set(tokens))
-        sides = {word for side in _load("synonyms")["side_words"].values() for word in side}
-        common = {w for w, n in counts.items() if n > _COMMON * len(bones) and w not in sides and len(bones) > 4}
-        self.key = {name: canonical_name(tokens, common) for name, tokens in words.items()}
-
-    def path(self, name: str) -> list[str]:
-        """``name`` and its ancestors, from the root down to ``name``."""
-        chain = []
-        current: str | None = name
-        while current is not None:
-            chain.append(current)
-            current = self.parent[current]
-        return chain[::-1]
-
-    def below(self, name: str, ancestor: str) -> bool:
-        return name != ancestor and ancestor in self.path(name)
-
-    def meeting(self, *names: str) -> str | None:
-        """The lowest bone that all ``names`` hang from (or are)."""
-        paths = [self.path(name) for name in names]
-        last = None
-        for level in zip(*paths, strict=False):
-            if len(set(level)) > 1:
-                break
-            last = level[0]
-        return last
-
-    def between(self, upper: str, lower: str) -> list[str]:
-        """Bones strictly between an ancestor and its descendant, from the top down."""
-        path = self.path(lower)
-        return path[path.index(upper) + 1 : -1]
+def _refused(note: str) -> BoneMap:
+    return BoneMap({joint: [] for joint in canonical.JOINTS}, missing=list(canonical.REQUIRED), note=note)
 
 
-def split_words(name: str) -> list[str]:
-    """Lower-case words and numbers of a bone name, namespaces dropped.
-
-    ``mixamorig:LeftUpLeg`` -> left, up, leg; ``upperarm01.L`` -> upperarm, 01, l; ``lShldr`` -> l, shldr.
-    """
-    name = re.split(r"[:|]", name)[-1]
-    name = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name)
-    name = re.sub(r"([A-Z])([A-Z][a-z])", r"\1 \2", name)
-    return [word.lower() for word in re.findall(r"[A-Za-z]+|\d+", name)]
-
-
-def canonical_name(tokens: list[str], common: set[str] = frozenset()) -> tuple[str, str]:
-    """(side, word): side is ``left``, ``right`` or empty; the word has no numbers, sides or empty words in it."""
-    table = _load("synonyms")
-    side = ""
-    rest = []
-    for token in tokens:
-        named = next((s for s, forms in table["side_words"].items() if token in forms), None)
-        if named and not side:
-            side = named
-        elif not token.isdigit():
-            rest.append(token)
-    kept = [token for token in rest if token not in table["noise"] and token not in common]
-    word = "".join(kept or rest)
-    if not side:
-        for prefix in ("left", "right"):
-            if word.startswith(prefix) and len(word) > len(prefix):
-                side, word = prefix, word[len(prefix) :]
-            elif word.endswith(prefix) and len(word) > len(prefix):
-                side, word = prefix, word[: -len(prefix)]
-    return side, word
-
-
-def _exact(table: dict, tree: _Tree) -> BoneMap | None:
-    """The map of a table when every required name is there (behind its prefix), in the right parent order."""
-    pattern = re.compile(table["prefix"] + r"(.+)")
-    plain = {}
-    for name in tree.order:
-        found = pattern.fullmatch(name)
-        plain.setdefault(found.group(1) if found else name, name)
-    joints = {joint: [plain[n] for n in wanted if n in plain] for joint, wanted in table["joints"].items()}
-    if any(not joints[joint] for joint in canonical.REQUIRED) or not any(joints[s] for s in canonical.SPINE):
-        return None
-    return BoneMap(joints, table["family"]) if _in_order(joints, tree) else None
-
-
-def _in_order(joints: dict[str, list[str]], tree: _Tree) -> bool:
-    """Whether each mapped bone lies below the nearest mapped bone towards the pelvis."""
-    for joint, names in joints.items():
-        if not names:
-            continue
-        parent = canonical.PARENTS[canonical.INDEX[joint]]
-        while parent >= 0 and not joints.get(canonical.JOINTS[parent]):
-            parent = canonical.PARENTS[parent]
-        if parent >= 0 and not tree.below(names[0], joints[canonical.JOINTS[parent]][0]):
-            return False
-    return True
-
-
-def _by_names(tree: _Tree) -> BoneMap:
-    joints: dict[str, list[str]] = {joint: [] for joint in canonical.JOINTS}
-    for side in canonical.SIDES:
-        _limb(tree, joints, side, _LEG)
-        _limb(tree, joints, side, _ARM)
-    _trunk(tree, joints)
-    missing = [joint for joint in canonical.REQUIRED if not joints[joint]]
-    if not missing and not any(joints[joint] for joint in canonical.SPINE):
+def _missing(joints: dict[str, list[str]], candidates: dict[str, list[str]]) -> list[str]:
+    missing = [joint for joint in canonical.REQUIRED if not joints.get(joint) or joint in candidates]
+    if not missing and not joints.get("spine"):
         missing.append("spine")
-    return BoneMap(joints, _family(tree), missing)
+    return missing
 
 
-def _limb(tree: _Tree, joints: dict[str, list[str]], side: str, chain: tuple[str, ...]) -> None:
-    """Find the bones of one limb from its middle: the knee or elbow is never mistaken for a neighbour."""
-    synonyms = _load("synonyms")["limbs"]
-
-    def named(role: str) -> list[tuple[str, int]]:
-        words = synonyms[role]
-        keys = ((name, *tree.key[name]) for name in tree.order)
-        found = [(name, words.index(word)) for name, its_side, word in keys if its_side == side and word in words]
-        return sorted(found, key=lambda item: (item[1], len(tree.path(item[0])), tree.order.index(item[0])))
-
-    upper, middle = chain[0], chain[1]
-    best: tuple[tuple, list[str]] | None = None
-    for first, first_rank in named(upper):
-        for second, second_rank in named(middle):
-            if not tree.below(second, first):
-                continue
-            picked = [first, second]
-            score = first_rank + second_rank
-            for role in chain[2:]:
-                below = [(n, rank) for n, rank in named(role) if tree.below(n, picked[-1])]
-                if not below:
-                    break
-                # The bone nearest to the body carries the joint ("wrist" before "hand", "01" before "02")
-                nearest = min(below, key=lambda item: (len(tree.path(item[0])), item[1], tree.order.index(item[0])))
-                level = [n for n, _ in below if tree.parent[n] == tree.parent[nearest[0]]]
-                if role == "foot" and len(level) > 2:
-                    # Five separate toes: none of them is the ball of the foot
-                    break
-                picked.append(nearest[0])
-            deform = -sum(tree.bones[n].deform for n in picked)
-            rank = (-len(picked), score, deform, len(tree.path(first)), len(tree.path(second)))
-            if best is None or rank < best[0]:
-                best = (rank, picked)
-    if best is not None:
-        for role, name in zip(chain, best[1], strict=False):
-            joints[f"{side}_{role}"] = [name]
-        return
-    # No such limb: what can be named still counts, so that the refusal names only what is really missing
-    for role in chain:
-        for name, _ in named(role)[:1]:
-            above = joints[f"{side}_{upper}"]
-            if role != middle or not above or tree.below(name, above[0]):
-                joints[f"{side}_{role}"] = [name]
+def _count(joints: dict[str, list[str]]) -> int:
+    return sum(bool(joints.get(joint)) for joint in canonical.JOINTS) + len(joints.get("spine", ()))
 
 
-def _trunk(tree: _Tree, joints: dict[str, list[str]]) -> None:
-    """Pelvis, spine, neck, head and collars from the hierarchy between the limbs."""
-    limbs = [joints[f"{side}_{role}"] for role in ("hip", "shoulder") for side in canonical.SIDES]
-    if not all(limbs):
-        words = _load("synonyms")["pelvis"]
-        joints["pelvis"] = [name for name in tree.order if tree.key[name][1] in words and not tree.key[name][0]][:1]
-        return
-    left_leg, right_leg, left_arm, right_arm = (names[0] for names in limbs)
-    pelvis = tree.meeting(left_leg, right_leg, left_arm, right_arm)
-    top = tree.meeting(left_arm, right_arm)
-    if pelvis is None or top is None or pelvis in (left_leg, right_leg, left_arm, right_arm):
-        return
-    joints["pelvis"] = [pelvis]
-    necks = _load("synonyms")["neck"]
-    spine = [] if top == pelvis else tree.between(pelvis, top) + [top]
-    # Biped hangs the collar bones from the neck
-    while spine and tree.key[spine[-1]][1] in necks:
-        spine.pop()
-    for joint, part in zip(canonical.SPINE, share_spine(spine), strict=True):
-        joints[joint] = part
-    chest = spine[-1] if spine else pelvis
-    heads = [
-        (rank, len(tree.path(name)), name)
-        for rank, word in enumerate(_load("synonyms")["head"])
-        for name in tree.order
-        if tree.key[name] == ("", word) and tree.below(name, chest)
-    ]
-    if heads:
-        head = min(heads)[2]
-        joints["head"] = [head]
-        joints["neck"] = tree.between(chest, head)
-    else:
-        joints["neck"] = [n for n in tree.order if tree.key[n][1] in necks and tree.below(n, chest)][:1]
-    for side, arm in (("left", left_arm), ("right", right_arm)):
-        between = [name for name in tree.between(chest, arm) if name not in joints["neck"]]
-        joints[f"{side}_collar"] = between[:1]
+def _dealt(joints: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The joints of a ``BoneMap`` from joints with one list of spine bones."""
+    dealt = {joint: list(joints.get(joint, ())) for joint in canonical.JOINTS}
+    return dealt | dict(zip(canonical.SPINE, share_spine(list(joints.get("spine", ()))), strict=True))
 
 
 def share_spine(spine: list[str]) -> list[list[str]]:
@@ -275,37 +127,175 @@ def share_spine(spine: list[str]) -> list[list[str]]:
     return [spine[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
 
 
-def _family(tree: _Tree) -> str:
-    for entry in _load("synonyms")["families"]:
-        if all(name in tree.bones for name in entry["bones"]):
-            return entry["family"]
-    return "bone names"
-
-
-def _by_geometry(found: BoneMap, tree: _Tree) -> BoneMap:
-    """Exchange the sides of a complete map when the feet point the other way than left and up say they must."""
+def _by_shape(tree: Tree, shape: Found, named: dict[str, list[str]]) -> BoneMap:
+    """The map that the shape gives, with sides from the names where the shape does not tell them."""
+    found = BoneMap(_dealt(shape.joints), "shape of the skeleton")
+    sides = [tree.key[found.bone(f"{side}_{role}")][0] for role in ("hip", "shoulder") for side in canonical.SIDES]
+    by_names = sides in (["left", "right"] * 2, ["right", "left"] * 2)
+    if not shape.sided and not by_names:
+        found.candidates = {
+            joint: [names[0], found.bone(canonical.mirror(joint))]
+            for joint, names in found.joints.items()
+            if names and joint != canonical.mirror(joint)
+        }
+    elif not shape.sided and sides[0] == "right":
+        found.joints = _swapped(found.joints)
+    for joint, rivals in shape.rivals.items():
+        found.candidates[joint] = [found.bone(joint), *rivals]
+    for joint in found.candidates:
+        found.joints[joint] = []
+    found.missing = _missing(found.joints | {"spine": shape.joints["spine"]}, {})
     if found.missing:
+        found.note = _ambiguous(found, sided=shape.sided or by_names)
         return found
+    agree = sum(bool(names) and names[:1] == named.get(joint, [])[:1] for joint, names in found.joints.items())
+    base = _SHAPE * shape.score + 0.02 * min(agree, 10)
+    found.confidence = {joint: round(base, 2) for joint, names in found.joints.items() if names}
+    if shape.sided and by_names and sides[0] == "right":
+        found.swapped = True
+    _finish(found, tree)
+    found.notes.insert(0, "The bone names do not say who is who; the shape of the skeleton decided. Check the map.")
+    return found
 
-    def head(joint: str) -> np.ndarray | None:
-        names = found.joints.get(joint)
-        return tree.bones[names[0]].head if names else None
 
-    left, right = head("left_hip"), head("right_hip")
-    top = (head("left_shoulder") + head("right_shoulder")) / 2
+def _contradicted(shape: Found, named: dict[str, list[str]]) -> bool:
+    """Whether names that fit the shape in some places deny it in others: then one of the limbs is not what it seems."""
+    limbs = [joint for joint in canonical.REQUIRED if joint != "pelvis" and named.get(joint)]
+    sides = [shape.joints, shape.joints if shape.sided else _swapped(shape.joints)]
+    agree = max(sum(named[joint][0] in seen[joint] for joint in limbs) for seen in sides)
+    return 3 <= agree < len(limbs)
+
+
+def _ambiguous(found: BoneMap, sided: bool) -> str:
+    if not sided:
+        return "Left and right cannot be told apart: neither the bone names nor the feet and knees show which is which."
+    joint, bones = next(iter(found.candidates.items()))
+    shown = " or ".join(f"'{name}'" for name in bones[:3])
+    return f"More than one bone could be the {canonical.words(joint)}: {shown}; choose it in the bone map."
+
+
+def _explain(tree: Tree, joints: dict[str, list[str]], found: BoneMap, shape: Found) -> str:
+    """Why required joints are missing, one sentence; empty leaves it to the plain list of what is missing."""
+    if found.candidates:
+        return _ambiguous(found, sided=True)
+    for side in canonical.SIDES:
+        for chain in (words.LEG, words.ARM):
+            for upper, lower in zip(chain[:2], chain[1:3], strict=True):
+                high, low = found.bone(f"{side}_{upper}"), _named(tree, side, lower)
+                if high and low and f"{side}_{lower}" in found.missing and not tree.below(low, high):
+                    return (
+                        f"Cannot tell which bone is the {canonical.words(f'{side}_{lower}')}: '{low}' does not hang "
+                        f"from '{high}'."
+                    )
+    if len(found.missing) < len(canonical.REQUIRED) - 1:
+        return ""
+    return (
+        f"This armature is not a humanoid: {shape.reason}, so no pelvis (hips), left thigh and right thigh were found."
+    )
+
+
+def _named(tree: Tree, side: str, role: str) -> str | None:
+    return next((n for n in tree.order if tree.key[n][0] == side and roles()[role].get(tree.key[n][1]) == 0), None)
+
+
+def _swapped(joints: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {joint: joints.get(canonical.mirror(joint), []) for joint in canonical.JOINTS}
+
+
+def _points(tree: Tree, found: BoneMap, *roles: str) -> list[np.ndarray]:
+    return [(tree.head[found.bone(f"left_{r}")] + tree.head[found.bone(f"right_{r}")]) / 2 for r in roles]
+
+
+def _on_four_legs(tree: Tree, found: BoneMap) -> bool:
+    """A trunk across both the hind legs and the arms, which point the same way and reach as low: an animal."""
+    hips, ankles, shoulders, elbows = _points(tree, found, "hip", "ankle", "shoulder", "elbow")
+    trunk, legs, arms = shoulders - hips, ankles - hips, elbows - shoulders
+    sizes = [float(np.linalg.norm(v)) for v in (trunk, legs, arms)]
+    across = tree.head[found.bone("left_hip")] - tree.head[found.bone("right_hip")]
+    width = float(np.linalg.norm(across))
+    if min(sizes) < 1e-6 * tree.size or width < 0.02 * sizes[1] or abs(float(across @ trunk)) > 0.5 * width * sizes[0]:
+        # No human shape at rest at all (some BVH files): the names decide
+        return False
+    upright = -float(trunk @ legs) / (sizes[0] * sizes[1])
+    same = float(legs @ arms) / (sizes[1] * sizes[2])
+    return upright < 0.5 and (same > 0.5 or upright < 0.2)
+
+
+def _sides_by_feet(found: BoneMap, tree: Tree) -> None:
+    """Exchange the sides of a map when the feet point the other way than left and up say they must."""
+    (top,) = _points(tree, found, "shoulder")
+    left, right = tree.head[found.bone("left_hip")], tree.head[found.bone("right_hip")]
     up = top - (left + right) / 2
     forward = np.cross(left - right, up)
-    length = np.linalg.norm(forward)
-    size = np.linalg.norm(up)
+    length, size = float(np.linalg.norm(forward)), float(np.linalg.norm(up))
     if length < 1e-3 * size * size:
-        return found
+        return
     forward /= length
-    signs = []
-    for side in canonical.SIDES:
-        ankle, ball = head(f"{side}_ankle"), head(f"{side}_foot")
-        if ball is not None:
-            signs.append((ball - ankle) @ forward / size)
+    signs = [
+        float((tree.head[ball] - tree.head[found.bone(f"{side}_ankle")]) @ forward) / size
+        for side in canonical.SIDES
+        for ball in [found.bone(f"{side}_foot")]
+        if ball
+    ]
     if len(signs) == 2 and max(signs) < -0.05:
-        joints = {joint: found.joints.get(canonical.mirror(joint), []) for joint in canonical.JOINTS}
-        return BoneMap(joints, found.family, found.missing, swapped=True)
-    return found
+        found.joints = _swapped(found.joints)
+        found.swapped = True
+        found.notes.append("The names' left is the figure's right, as its feet show; the sides were exchanged.")
+
+
+def _confidence(found: BoneMap, how: str, certain: set[str], shape: Found) -> dict[str, float]:
+    """How sure each joint is: by how it was named, and less where the shape of the skeleton says something else."""
+    seen = _dealt(shape.joints) if shape.joints else {}
+    if seen and found.joints["left_hip"] == seen["right_hip"]:
+        seen = _swapped(seen) if not shape.sided else seen
+    result = {}
+    for joint, names in found.joints.items():
+        if not names:
+            continue
+        clear = how == "table" or joint in certain or joint == canonical.mirror(joint) or joint.endswith("collar")
+        value = _TABLE if how == "table" else _CLEAR if clear else _VAGUE
+        if how == "words" and names[:1] == seen.get(joint, [])[:1]:
+            value += 0.05
+        elif seen.get(joint) and names[0] != seen[joint][0]:
+            value -= 0.05 if how == "table" else 0.15
+        result[joint] = round(value, 2)
+    return result
+
+
+def _finish(found: BoneMap, tree: Tree) -> None:
+    details.fill(found, tree)
+    for role, note in _OPTIONAL.items():
+        if not any(found.joints.get(j) for j in (role, f"left_{role}", f"right_{role}")):
+            found.notes.append(note)
+    if len(found.spine) == 1:
+        found.notes.append("One spine bone: it bends for the whole back.")
+
+
+def _deforming(bones: list[Bone]) -> list[Bone]:
+    """The deforming bones as an armature of their own, each hanging from the nearest deforming bone above it."""
+    by_name = {bone.name: bone for bone in bones}
+    kept = []
+    for bone in bones:
+        if bone.deform:
+            parent = by_name.get(bone.parent)
+            while parent is not None and not parent.deform:
+                parent = by_name.get(parent.parent)
+            kept.append(Bone(bone.name, parent.name if parent else None, bone.head, bone.tail, bone.matrix))
+    return kept
+
+
+def _second_figure(tree: Tree, found: BoneMap) -> str | None:
+    """The pelvis of another character in the same armature: a second complete figure that stands elsewhere."""
+    own = set(tree.subtree(found.bone("pelvis")))
+    rest = [tree.bones[name] for name in tree.order if name not in own]
+    if len(rest) < 2 * _FEWEST:
+        return None
+    names = {bone.name for bone in rest}
+    rest = [bone if bone.parent in names else Bone(bone.name, None, bone.head, bone.tail, bone.matrix) for bone in rest]
+    other, _ = _match(rest)
+    if other.error is not None:
+        return None
+    here, there = (_points(tree, each, "hip", "knee") for each in (found, other))
+    leg = float(np.linalg.norm(here[1] - here[0]))
+    apart = float(np.linalg.norm(here[0] - there[0]))
+    return other.bone("pelvis") if apart > 0.4 * leg else None
