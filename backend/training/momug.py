@@ -9,11 +9,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from backend.codecs.causal_vae import STRIDE, load_codec
 from backend.data.describe import action_words
+from backend.errors import BackendError
 from backend.evaluation.prompts import adherence
 from backend.language import base, text
 from backend.models.momug.config import MoMugConfig
@@ -72,6 +73,10 @@ class TextCache:
                 found[index] = states[row, 1 : mask[row].sum()].to("cpu", torch.float16)
         return found
 
+    def length(self, caption: str) -> int:
+        """Tokens of a caption."""
+        return len(self.states[self.index[caption]])
+
     def batch(self, captions: list[str], drop: np.ndarray) -> tuple[Tensor, Tensor]:
         """States (B,S,576) float32 and mask (B,S); rows with ``drop`` are unconditional."""
         found = [self.states[self.index[c]] for c in captions]
@@ -100,14 +105,14 @@ class MoMugTask:
         self.train_latents = encode_all(codec, self.train, device)
         self.val_latents = encode_all(codec, self.val, device)
         self.weights = balance(self.train.rows)
-        self.queue: list[np.ndarray] = []
+        self.queue: list[tuple[np.ndarray, list[str]]] = []
         tokenizer = base.load_tokenizer()
         language_model = base.load_language_model(device=device, dtype=torch.bfloat16)
         captions = sorted({c for rows in (self.train.rows, self.val.rows) for row in rows for c in row["captions"]})
         self.cache = TextCache(language_model, tokenizer, captions, device, out.parent / "text", self.config.base)
         self.momug = MoMug(self.config, codec, MotionHead(self.config).to(device), language_model, tokenizer)
         if "start" in recipe:
-            self.momug.load_head(out.parent / recipe["start"])
+            load_grown(self.momug.head, load_file(out.parent / recipe["start"] / "head.safetensors"))
         self.model = self.momug.head
 
     def parameter_groups(self, learning_rate: float) -> list[dict]:
@@ -115,14 +120,18 @@ class MoMugTask:
         plain = [p for p in self.model.parameters() if p.ndim <= 1]
         return [{"params": decay, "lr": learning_rate}, {"params": plain, "lr": learning_rate, "weight_decay": 0.0}]
 
-    def _next_rows(self) -> np.ndarray:
-        """Indices of a batch of windows of similar length."""
+    def _next_batch(self) -> tuple[np.ndarray, list[str]]:
+        """Indices of windows of similar length and a caption of each, captions of similar length."""
         if not self.queue:
             count = len(self.train) // self.batch * self.batch or self.batch
             drawn = self.random.choice(len(self.train), count, p=self.weights / self.weights.sum())
-            lengths = np.array([len(self.train_latents[i]) for i in drawn])
-            drawn = drawn[np.argsort(lengths + self.random.uniform(-4, 4, count))]
-            self.queue = np.array_split(drawn, max(count // self.batch, 1))
+            captions = np.array([str(self.random.choice(self.train.rows[i]["captions"])) for i in drawn], dtype=object)
+            order = np.argsort([len(self.train_latents[i]) for i in drawn] + self.random.uniform(-4, 4, count))
+            # groups of windows of a length, and in each group batches of captions of a length: little padding
+            for group in np.array_split(order, max(count // (4 * self.batch), 1)):
+                group = group[np.argsort([self.cache.length(captions[i]) for i in group], kind="stable")]
+                for rows in np.array_split(group, max(len(group) // self.batch, 1)):
+                    self.queue.append((drawn[rows], captions[rows].tolist()))
             self.random.shuffle(self.queue)
         return self.queue.pop()
 
@@ -145,12 +154,8 @@ class MoMugTask:
         """Hidden states of the language model for the motion tokens: none in stage 1."""
         return None
 
-    def _draw(self) -> tuple[np.ndarray, list[str]]:
-        rows = self._next_rows()
-        return rows, [str(self.random.choice(self.train.rows[i]["captions"])) for i in rows]
-
     def loss(self, model):
-        rows, captions = self._draw()
+        rows, captions = self._next_batch()
         t = torch.from_numpy(self.random.integers(0, self.config.timesteps, len(rows))).to(self.device)
         drop = self.random.random(len(rows)) < self.text_dropout
         loss = self._motion_loss(model, [self.train_latents[i] for i in rows], captions, t, None, drop)
@@ -188,6 +193,8 @@ class MoMugLoopTask(MoMugTask):
         super().__init__(recipe, data, device, out)
         loop = LanguageLoop(self.config, self.momug.language_model, self.momug.tokenizer).to(device)
         self.momug.loop = loop
+        if "language" in recipe:
+            load_grown(loop, load_file(out.parent / recipe["language"] / "language.safetensors"))
         for name, parameter in loop.named_parameters():
             parameter.requires_grad_("lora_" in name or not name.startswith("language."))
         self.model = nn.ModuleDict({"head": self.momug.head, "loop": loop})
@@ -217,7 +224,7 @@ class MoMugLoopTask(MoMugTask):
         if self.random.random() < self.recipe.get("denoise_share", 0.5):
             loss, logs = super().loss(model)
             return self.recipe.get("lambda_motion", 1.0) * loss, {"motion": logs["loss"]}
-        rows, captions = self._draw()
+        rows, captions = self._next_batch()
         said, durations = self._text_losses(captions, [self.train_latents[i] for i in rows])
         return said + 0.2 * durations, {"caption": said.item(), "duration": durations.item()}
 
@@ -249,6 +256,26 @@ def balance(rows: list[dict]) -> np.ndarray:
     weights = np.array([max(counts[word] ** -0.5 for word in words) for words in named])
     own = np.array([row.get("weight", 1.0) for row in rows])
     return np.clip(weights / np.median(weights), 0.5, 2.0) * own
+
+
+def load_grown(module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Copy weights into a module whose layers may be wider (more latent channels); what is new begins at zero.
+
+    Raises BackendError ``bad_file`` when they do not fit.
+    """
+    own = dict(module.named_parameters())
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            wanted = own.get(name)
+            if (
+                wanted is None
+                or wanted.ndim != tensor.ndim
+                or any(a > b for a, b in zip(tensor.shape, wanted.shape, strict=True))
+            ):
+                raise BackendError("bad_file", f"The weights to start from do not fit the recipe ({name}).")
+            if tensor.shape != wanted.shape:
+                wanted.zero_()
+            wanted[tuple(slice(size) for size in tensor.shape)].copy_(tensor)
 
 
 def pad(latents: list[Tensor], device: str) -> tuple[Tensor, Tensor]:

@@ -370,6 +370,31 @@ def test_rare_windows_come_more_often():
     assert weights[50] == 2 * weights[0] and weights[51] == 0.5 * weights[0]
 
 
+def test_wider_layers_begin_with_the_old_weights():
+    """New input channels are not heard and new outputs say nothing, until they are trained."""
+    torch.manual_seed(0)
+    old, new = torch.nn.Linear(4, 4), torch.nn.Linear(6, 6)
+    momug.load_grown(new, dict(old.named_parameters()))
+    x = torch.randn(3, 6)
+    assert torch.allclose(new(x)[:, :4], old(x[:, :4])) and (new(x)[:, 4:] == 0).all()
+    with pytest.raises(BackendError, match="do not fit"):
+        momug.load_grown(torch.nn.Linear(3, 6), dict(old.named_parameters()))
+    with pytest.raises(BackendError, match="do not fit"):
+        momug.load_grown(torch.nn.Identity(), dict(old.named_parameters()))
+
+
+def test_batches_hold_windows_and_captions_of_like_length(data, tmp_path, tiny_base):
+    runs = tmp_path / "runs"
+    train(recipe(tmp_path, "codec", CODEC), data, runs / "codec", device="cpu")
+    task = momug.MoMugTask(read_recipe(recipe(tmp_path, "head", HEAD)), data, "cpu", runs / "momug_head")
+    seen = [task._next_batch() for _ in range(30)]
+    assert all(len(rows) == len(captions) == 4 for rows, captions in seen)
+    assert all(
+        c in task.train.rows[i]["captions"] for rows, captions in seen for i, c in zip(rows, captions, strict=True)
+    )
+    assert len(set(np.concatenate([rows for rows, _ in seen]))) == 6
+
+
 def test_missing_data(tmp_path):
     with pytest.raises(BackendError, match="no train split") as caught:
         train(recipe(tmp_path, "codec", CODEC), tmp_path / "nothing", tmp_path / "out", device="cpu")
@@ -401,7 +426,7 @@ def test_recipes_hold_known_keys_only(name):
         assert set(values.get("codec", {})) <= names(CausalVAEConfig)
         assert values["window"] % 4 == 0
     else:
-        known = {"task", "codec", "start", "batch", "text_dropout", "denoise_share", "lambda_motion"}
+        known = {"task", "codec", "start", "language", "batch", "text_dropout", "denoise_share", "lambda_motion"}
         known |= {"projection_rate", "head_rate", "bf16", "model", "schedule"}
         assert set(values["model"]) <= names(MoMugConfig)
         assert values["model"]["width"] % (2 * values["model"]["heads"]) == 0

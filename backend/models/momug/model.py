@@ -165,10 +165,6 @@ class MoMug:
             )
         return found[name]
 
-    def load_head(self, folder: Path) -> None:
-        """Start from another checkpoint's head (stage 1 into stage 2)."""
-        self.head.load_state_dict({k: v.float() for k, v in load_file(Path(folder) / "head.safetensors").items()})
-
 
 class _Denoiser:
     """Predicts the clean latents of all variations, window by window, with guidance; ``step`` counts the steps."""
