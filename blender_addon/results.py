@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 import bpy
 
-from .retarget import CanonicalMotion, retarget
+from . import commit
+from .retarget import CanonicalMotion
 from .rig import RigError, canonical
 from .scene import armature as armatures
-from .scene import capture, compat, keys
+from .scene import capture, keys, stored_map, takes
 
 log = logging.getLogger(__package__)
 
 CAPTION_KEY = "momug_caption"
-LONGEST_NAME = 48
 
 _health: "dict[tuple, Health]" = {}
 
@@ -28,12 +28,12 @@ class Health:
 
 
 def map_health(armature) -> Health:
-    """The state of an armature's automatic bone map. Called while drawing: computed once for a skeleton."""
+    """The state of an armature's bone map. Called while drawing: computed once for a skeleton."""
     problem = armatures.problem(armature)
     if problem:
         return Health(problem, "", [])
     skeleton = hash(tuple((bone.name, bone.parent.name if bone.parent else "") for bone in armature.data.bones))
-    key = (armature.name, armature.data.name, skeleton)
+    key = (armature.name, armature.data.name, skeleton, stored_map.text(armature))
     if key not in _health:
         if len(_health) > 32:
             _health.clear()
@@ -74,40 +74,27 @@ def require_map(armature):
     return armatures.bone_map(armature).require()
 
 
-def apply_motions(armature, scene, motions, recipes, *, frame_start: int, extend_timeline: bool) -> list:
-    """Put each motion on ``armature`` as an action of its own and leave the first one active. Returns the actions.
+def apply_motions(
+    armature, scene, motions, recipes, *, frame_start: int, extend_timeline: bool, options=None, frames=0, only=None
+) -> list:
+    """Put ``motions`` on ``armature``, each as an action of its own (spliced: one), the first one shown; the actions.
 
-    motions: CanonicalMotion objects; recipes: what is stored with each, for making it again. The frame rate of
-    ``scene`` stays; its end moves only with ``extend_timeline`` and only outwards. On any exception the actions made
-    so far are removed and the former action is active again.
+    motions: CanonicalMotion objects, variations of one thing; recipes: what is stored with each, for making it again.
+    options, frames, only: see ``commit.make``. The frame rate of ``scene`` stays; its end moves only with
+    ``extend_timeline`` and only outwards. On any exception the scene is as it was.
     """
-    mapping = require_map(armature)
-    rig = armatures.read_rig(armature)
-    fps = capture.scene_fps(scene)
-    # everything that can go wrong with a motion goes wrong here, before the scene is touched
-    animations = [retarget(motion, rig, mapping, fps) for motion in motions]
-    for warning in dict.fromkeys(warning for animation in animations for warning in animation.warnings):
-        log.warning("%s: %s", armature.name, warning)
-    before = {action.name_full for action in bpy.data.actions}
-    animated = armature.animation_data is not None
-    former, slot = current_action(armature), getattr(armature.animation_data, "action_slot", None)
-    kept = former is not None and former.use_fake_user
-    actions, last = [], frame_start
-    try:
-        # backwards, so that the first one is made last and stays active
-        for animation, recipe in reversed(list(zip(animations, recipes, strict=True))):
-            actions.insert(0, keys.write_action(armature, animation, action_name(recipe), frame_start, recipe))
-            last = max(last, frame_start + animation.frames - 1)
-    except Exception:
-        if animated:
-            compat.assign(armature, former, slot)
-        else:
-            armature.animation_data_clear()
-        if former is not None:
-            former.use_fake_user = kept
-        for action in [a for a in bpy.data.actions if a.name_full not in before]:
-            bpy.data.actions.remove(action)
-        raise
+    require_map(armature)
+    actions = commit.make(
+        armature,
+        scene,
+        motions,
+        recipes,
+        options or takes.Options(),
+        frame_start=frame_start,
+        frames=frames,
+        only=only,
+    )
+    last = max(take.last for action in actions for take in takes.read(action)[-1:])
     if extend_timeline and last > scene.frame_end:
         scene.frame_end = last
     return actions
@@ -116,14 +103,6 @@ def apply_motions(armature, scene, motions, recipes, *, frame_start: int, extend
 def warnings(armature) -> list:
     """Sentences about what will not look as it should on this armature."""
     return armatures.warnings(armature, armatures.bone_map(armature))
-
-
-def action_name(recipe: dict) -> str:
-    """A name the artist recognises: the prompt, cut at a word."""
-    name = " ".join(recipe["prompt"].split())
-    if len(name) > LONGEST_NAME:
-        name = name[:LONGEST_NAME].rsplit(" ", 1)[0] + "…"
-    return name
 
 
 def motions_of(header: dict, arrays: dict) -> list:
@@ -152,8 +131,11 @@ def caption_of(armature) -> str:
 
 
 def recipe(action) -> dict:
-    """How MoMug made ``action``: prompt, seconds, seed, model, steps ... Empty for other actions."""
-    return keys.read_metadata(action) if action is not None else {}
+    """How MoMug made ``action``, or what it put into it last: prompt, seconds, seed, model, steps ... Else empty."""
+    if action is None:
+        return {}
+    made = takes.read(action)
+    return keys.read_metadata(action) or (made[-1].recipe if made else {})
 
 
 def has_recipe(action) -> bool:

@@ -181,7 +181,7 @@ def _opposite(name: str, by_name: dict[str, Bone], plane: tuple[np.ndarray, np.n
 
 
 def flip_name(name: str) -> str:
-    """The name of the bone on the other side, or ``name`` itself: ``thigh.L`` -> ``thigh.R``, ``RightArm`` -> ``LeftArm``."""
+    """The name of the bone on the other side (``thigh.L``: ``thigh.R``; ``RightArm``: ``LeftArm``), or ``name`` itself."""
     for left, right in (("Left", "Right"), ("left", "right"), ("LEFT", "RIGHT"), ("左", "右")):
         if left in name:
             return name.replace(left, right, 1)

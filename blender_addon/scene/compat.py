@@ -95,11 +95,16 @@ def add_strip(
     track = data.nla_tracks.new()
     track.name = name
     strip = track.strips.new(name, int(frame_start), action)
-    if SLOTTED:
-        strip.action_slot = slot if slot is not None else slot_for(action, target)
+    bind_strip(strip, slot if slot is not None else slot_for(action, target))
     strip.use_animated_influence = False
     strip.influence = 1.0  # strips that Python makes start with 0
     return track, strip
+
+
+def bind_strip(strip: bpy.types.NlaStrip, slot) -> None:
+    """Let an NLA strip play ``slot`` of its action."""
+    if SLOTTED:
+        strip.action_slot = slot
 
 
 def key_type_generated() -> int:

@@ -54,26 +54,42 @@ def write(curve: bpy.types.FCurve, keys: Keys) -> None:
         points.foreach_set(name, np.ascontiguousarray(keys[name]).ravel())
 
 
-def made(frames: np.ndarray, values: np.ndarray, interpolation: str = "LINEAR") -> Keys:
-    """Keys (n,) typed GENERATED at ``frames`` (n,) with handles along straight lines, a third of the way."""
-    frames, values = np.asarray(frames, dtype=np.float64), np.asarray(values, dtype=np.float64)
+def write_new(curve: bpy.types.FCurve, frames: np.ndarray, values: np.ndarray) -> None:
+    """Keys typed GENERATED at ``frames`` (n,) on a curve that has none, straight lines between them.
+
+    Handles lie on these lines a third of the way and are of the type that Blender gives to new keys, for whoever
+    changes the interpolation later.
+    """
+    points = curve.keyframe_points
+    points.add(len(frames))
+    keys = made(frames, values)
+    for name in ("interpolation", "type", "co", "handle_left", "handle_right"):
+        points.foreach_set(name, keys[name].ravel())
+
+
+def made(frames: np.ndarray, values: np.ndarray) -> Keys:
+    """The keys (n,) of :func:`write_new`, complete."""
     count = len(frames)
-    co = np.stack([frames, values], -1)
-    before = np.concatenate([co[:1] - [3.0, 0.0], co[:-1]])
-    after = np.concatenate([co[1:], co[-1:] + [3.0, 0.0]])
+    co = np.empty((count, 2), dtype=np.float64)
+    co[:, 0], co[:, 1] = frames, values
+    third = np.empty_like(co)
+    third[:-1] = (co[1:] - co[:-1]) / 3
+    third[-1] = third[-2] if count > 1 else (1.0, 0.0)
+    left = np.concatenate([third[:1], third[:-1]])
+    automatic = np.full(count, compat.handle_type("AUTO_CLAMPED"), dtype=np.int32)
     return {
         "co": co.astype(np.float32),
-        "handle_left": (co + (before - co) / 3).astype(np.float32),
-        "handle_right": (co + (after - co) / 3).astype(np.float32),
-        # what Blender gives to new keys
+        "handle_left": (co - left).astype(np.float32),
+        "handle_right": (co + third).astype(np.float32),
+        # what keys have that the artist inserts
         "back": np.full(count, 1.70158, dtype=np.float32),
         "amplitude": np.full(count, 0.8, dtype=np.float32),
         "period": np.full(count, 4.1, dtype=np.float32),
-        "interpolation": np.full(count, compat.interpolation(interpolation), dtype=np.int32),
+        "interpolation": np.full(count, compat.interpolation("LINEAR"), dtype=np.int32),
         "easing": np.zeros(count, dtype=np.int32),
         "type": np.full(count, compat.key_type_generated(), dtype=np.int32),
-        "handle_left_type": np.full(count, compat.handle_type("FREE"), dtype=np.int32),
-        "handle_right_type": np.full(count, compat.handle_type("FREE"), dtype=np.int32),
+        "handle_left_type": automatic,
+        "handle_right_type": automatic.copy(),
         **{name: np.zeros(count, dtype=bool) for name in _FLAGS},
     }
 

@@ -1,6 +1,8 @@
-"""Keyframes: a new action from retargeted motion, never touching what was there."""
+"""Keyframes: an action from retargeted motion, never touching what was there."""
 
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import bpy
 import numpy as np
@@ -8,10 +10,51 @@ import numpy as np
 from ..retarget import RigAnimation
 from ..retarget import rotations as rot
 from ..rig import RigError
-from . import compat, posing
+from . import compat, key_data, posing
 from .armature import keep_reference, problem
 
 _METADATA = "momug"
+
+
+@dataclass
+class Channel:
+    """The keyed values of one property of one bone.
+
+    path: its data path on the armature. mode: the bone's rotation mode, empty for what is not a rotation.
+    values: (T,k), one column for each f-curve. keep: (T,) the frames that get a key, all when None.
+    """
+
+    bone: str
+    path: str
+    mode: str
+    values: np.ndarray
+    keep: np.ndarray | None = None
+
+    @property
+    def curves(self) -> Iterator[tuple[int, np.ndarray]]:
+        """(array index, values (T,)) of each f-curve."""
+        return enumerate(self.values.T)
+
+
+def channels(armature: bpy.types.Object, animation: RigAnimation, only: "set[str] | None" = None) -> list[Channel]:
+    """What to key on ``armature`` to show ``animation``, rotations in each bone's own rotation mode.
+
+    only: names of the bones that are wanted, all when None. Raises RigError when a bone is gone.
+    """
+    missing = [bone for bone in animation.bones if bone not in armature.pose.bones]
+    if missing:
+        raise RigError(f"'{armature.name}' has no bone called '{missing[0]}' any more.")
+    found = []
+    for k, bone in enumerate(animation.bones):
+        if only is not None and bone not in only:
+            continue
+        prefix = f'pose.bones["{bpy.utils.escape_identifier(bone)}"].'
+        mode = armature.pose.bones[bone].rotation_mode
+        path, values = rotation_channels(mode, animation.rotations[:, k])
+        found.append(Channel(bone, prefix + path, mode, values))
+        if bone == animation.root:
+            found.append(Channel(bone, prefix + "location", "", np.asarray(animation.root_location)))
+    return found
 
 
 def write_action(
@@ -27,36 +70,55 @@ def write_action(
     typed GENERATED. The action that was active before stays in the file untouched (fake user). ``metadata`` (JSON-able)
     is stored on the action; read it with :func:`read_metadata`.
     """
+    action, slot = make_action(armature, animation, name, frame_start, metadata)
+    previous = armature.animation_data.action if armature.animation_data else None
+    if previous is not None:
+        previous.use_fake_user = True
+        clear_leftovers(armature, previous)
+    compat.assign(armature, action, slot)
+    return action
+
+
+def make_action(
+    armature: bpy.types.Object,
+    animation: RigAnimation,
+    name: str,
+    frame_start: int,
+    metadata: dict | None = None,
+    wanted: list[Channel] | None = None,
+) -> tuple[bpy.types.Action, object]:
+    """The same without assigning it: (action, its slot or None before 4.4). wanted: channels, all when None."""
     sentence = problem(armature)
     if sentence:
         raise RigError(sentence)
-    missing = [bone for bone in animation.bones if bone not in armature.pose.bones]
-    if missing:
-        raise RigError(f"'{armature.name}' has no bone called '{missing[0]}' any more.")
+    wanted = channels(armature, animation) if wanted is None else wanted
     stored = json.dumps(metadata or {}, ensure_ascii=False)
     action, slot = compat.new_action(action_name(name), armature)
     try:
-        bag = compat.channels(action, slot, ensure=True)
-        frames = frame_start + np.arange(animation.frames)
-        writer = _Writer(bag, frames)
-        for k, bone in enumerate(animation.bones):
-            prefix = f'pose.bones["{bpy.utils.escape_identifier(bone)}"].'
-            path, values = rotation_channels(armature.pose.bones[bone].rotation_mode, animation.rotations[:, k])
-            writer.write(prefix + path, values, bone)
-            if bone == animation.root:
-                writer.write(prefix + "location", animation.root_location, bone)
+        write_channels(compat.channels(action, slot, ensure=True), wanted, frame_start)
         action[_METADATA] = stored
     except Exception:
         bpy.data.actions.remove(action)
         raise
     if animation.reference is not None:
         keep_reference(armature, animation.reference)
-    previous = armature.animation_data.action if armature.animation_data else None
-    if previous is not None:
-        previous.use_fake_user = True
-        _clear_leftovers(armature, previous)
-    compat.assign(armature, action, slot)
-    return action
+    return action, slot
+
+
+def write_channels(bag, wanted: list[Channel], frame_start: int) -> None:
+    """Write whole new f-curves into a channelbag: about fifteen times faster than keyframe_insert."""
+    groups: dict[str, bpy.types.ActionGroup] = {}
+    for channel in wanted:
+        if channel.bone not in groups:
+            groups[channel.bone] = bag.groups.new(channel.bone)
+        frames = frame_start + np.arange(len(channel.values))
+        for index, values in channel.curves:
+            curve = bag.fcurves.new(channel.path, index=index)
+            curve.group = groups[channel.bone]
+            if channel.keep is not None:
+                key_data.write_new(curve, frames[channel.keep], values[channel.keep])
+            else:
+                key_data.write_new(curve, frames, values)
 
 
 def read_metadata(action: bpy.types.Action) -> dict:
@@ -83,35 +145,7 @@ def rotation_channels(mode: str, quaternions: np.ndarray) -> tuple[str, np.ndarr
     return "rotation_euler", rot.to_euler(quaternions, mode)
 
 
-class _Writer:
-    """Writes whole f-curves with foreach_set: about fifteen times faster than keyframe_insert."""
-
-    def __init__(self, bag, frames: np.ndarray):
-        self.bag = bag
-        self.times = frames.astype(np.float32)
-        self.types = np.full(len(frames), compat.key_type_generated(), dtype=np.int32)
-        # One key a frame leaves nothing for handles to do
-        self.linear = np.full(len(frames), compat.interpolation("LINEAR"), dtype=np.int32)
-        self.groups: dict[str, bpy.types.ActionGroup] = {}
-
-    def write(self, data_path: str, values: np.ndarray, group: str) -> None:
-        if group not in self.groups:
-            self.groups[group] = self.bag.groups.new(group)
-        points = np.empty((len(self.times), 2), dtype=np.float32)
-        points[:, 0] = self.times
-        for index in range(values.shape[1]):
-            curve = self.bag.fcurves.new(data_path, index=index)
-            curve.group = self.groups[group]
-            keys = curve.keyframe_points
-            keys.add(len(self.times))
-            points[:, 1] = values[:, index]
-            keys.foreach_set("co", points.ravel())
-            keys.foreach_set("interpolation", self.linear)
-            keys.foreach_set("type", self.types)
-            curve.update()
-
-
-def _clear_leftovers(armature: bpy.types.Object, previous: bpy.types.Action) -> None:
+def clear_leftovers(armature: bpy.types.Object, previous: bpy.types.Action) -> None:
     """Put bones that the previous action moved back to rest: its last pose must not mix into the new motion."""
     for curve in compat.fcurves(previous, armature):
         found = posing.bone_of(curve.data_path)

@@ -289,7 +289,7 @@ def test_a_backend_that_is_not_there(addon, mannequin, tmp_path):
 def test_a_failure_half_way_leaves_the_scene_as_it_was(fake, mannequin, snapshot, monkeypatch):
     kept = api.animate(mannequin, "a walk", seconds=1.0, seed=1)
     before = snapshot()
-    write, calls = results.keys.write_action, []
+    write, calls = results.keys.make_action, []
 
     def fail_at_the_second(*arguments, **options):
         calls.append(write(*arguments, **options))
@@ -297,7 +297,7 @@ def test_a_failure_half_way_leaves_the_scene_as_it_was(fake, mannequin, snapshot
             raise RuntimeError("disk on fire")
         return calls[-1]
 
-    monkeypatch.setattr(results.keys, "write_action", fail_at_the_second)
+    monkeypatch.setattr(results.keys, "make_action", fail_at_the_second)
     with pytest.raises(api.Error, match="could not be put into the scene"):
         api.animate(mannequin, "a run", seconds=1.0, variations=3)
     monkeypatch.undo()

@@ -1,0 +1,517 @@
+"""From motions to the scene without harm: a new action, an NLA strip or a splice; accept, reject, change, flip.
+
+What the artist had is never rewritten, only set aside: ``reject`` brings it back bit for bit. Every function is all or
+nothing and raises RigError with one sentence; undo steps are made by the caller.
+"""
+
+import uuid
+from dataclasses import dataclass, replace
+
+import bpy
+
+from .retarget import CanonicalMotion, RigAnimation, retarget, splicing
+from .rig import BoneMap, Rig, RigError
+from .scene import armature as armatures
+from .scene import capture, compat, keys, splice, takes
+from .scene.takes import ACCEPTED, ACTION, NLA, PENDING, SPLICE, Options, Take
+
+_POSE = ("location", "rotation_quaternion", "rotation_euler", "rotation_axis_angle", "scale")
+
+
+@dataclass
+class Found:
+    """A take where it lies: its action, and the NLA strip that shows it (None when the action is active)."""
+
+    action: bpy.types.Action
+    take: Take
+    track: "bpy.types.NlaTrack | None" = None
+    strip: "bpy.types.NlaStrip | None" = None
+
+
+def current(armature) -> Found | None:
+    """The generated motion that is shown on ``armature``: of the active action the newest that waits for a decision,
+    else the newest; without one, that of the topmost strip."""
+    data = armature.animation_data if armature is not None else None
+    if data is None:
+        return None
+    places = [(data.action, None, None)] if data.action is not None else []
+    for track in reversed(list(data.nla_tracks)):
+        places += [(strip.action, track, strip) for strip in track.strips if strip.action is not None]
+    found = []
+    for action, track, strip in places:
+        for take in takes.read(action):
+            if (take.options.destination == NLA) == (strip is not None):
+                found.append(Found(action, take, track, strip))
+        if found:
+            waiting = [one for one in found if one.take.state == PENDING]
+            return (waiting or found)[-1]
+    return None
+
+
+def pending(armature) -> Found | None:
+    """The take on ``armature`` that waits for Accept or Reject, or None."""
+    found = current(armature)
+    return found if found is not None and found.take.state == PENDING else None
+
+
+# --- making
+
+
+def make(
+    armature,
+    scene,
+    motions: list[CanonicalMotion],
+    recipes: list[dict],
+    options: Options,
+    *,
+    frame_start: int,
+    frames: int = 0,
+    only: "list[str] | None" = None,
+) -> list:
+    """Put ``motions`` (variations of one thing) on ``armature``, the first one to be seen. Returns the actions.
+
+    frames: exactly so many frames of the scene; 0 for as long as the motion is. only: the bones that may get keys.
+    """
+    stage = _Stage(armature, scene, options, frame_start, frames, only)
+    if options.destination == SPLICE:
+        return [_make_splice(stage, motions, recipes)]
+    guard = _Guard(armature)
+    take_id = uuid.uuid4().hex[:12]
+    try:
+        actions = []
+        for index, (motion, recipe) in enumerate(zip(motions, recipes, strict=True)):
+            animation = stage.animation(motion)
+            action, _ = keys.make_action(
+                armature, animation, action_name(recipe), frame_start, recipe, stage.channels(animation)
+            )
+            take = Take(take_id, index, options=options, recipes=[recipe], only=only, frames=frames)
+            take.first, take.last = frame_start, frame_start + animation.frames - 1
+            take.anchors = stage.anchors
+            take.former = guard.record
+            take.pose = {name: guard.pose[name] for name in _moving(armature, guard.former, action)}
+            _note(armature, action, take, animation)
+            takes.keep_motion(action, take_id, 0, motion)
+            if guard.former is not None:
+                action[takes.FORMER] = guard.former
+            action.use_fake_user = index > 0
+            actions.append(action)
+        _show_first(armature, actions, guard, stage)
+    except Exception:
+        guard.undo()
+        raise
+    return actions
+
+
+def _moving(armature, *actions) -> list[str]:
+    """The bones that ``actions`` move."""
+    curves = [curve_id for action in actions if action is not None for curve_id in splice.curves_of(armature, action)]
+    return [name for name in _bones_of(curves) if name in armature.pose.bones]
+
+
+def _show_first(armature, actions: list, guard: "_Guard", stage: "_Stage") -> None:
+    former, options = guard.former, stage.options
+    if former is not None:
+        former.use_fake_user = True
+    if options.destination == ACTION:
+        if former is not None:
+            keys.clear_leftovers(armature, former)
+        compat.assign(armature, actions[0])
+        return
+    if former is not None:
+        # the active action would hide every strip: it becomes a strip below, as Push Down does
+        track, _ = compat.add_strip(armature, former, guard.slot, former.frame_range[0], former.name)
+        compat.assign(armature, None)
+        for action in actions:
+            take = takes.read(action)[0]
+            take.former = {**take.former, "pushed": track.name}
+            takes.put(action, take)
+    _, strip = compat.add_strip(armature, actions[0], None, stage.first, actions[0].name)
+    if stage.content:
+        length = strip.frame_end - strip.frame_start
+        strip.extrapolation = "NOTHING"
+        strip.use_auto_blend = False
+        strip.blend_in = min(options.blend_in, length / 2)
+        strip.blend_out = min(options.blend_out, length / 2)
+
+
+def _make_splice(stage: "_Stage", motions: list[CanonicalMotion], recipes: list[dict]):
+    action = stage.action
+    sentence = splice.why_not(stage.armature, action)
+    if sentence:
+        raise RigError(sentence)
+    take = Take(uuid.uuid4().hex[:12], options=stage.options, recipes=recipes, only=stage.only, frames=stage.frames)
+    take.first = stage.first
+    _write_splice(stage, action, take, motions[0])
+    for index, motion in enumerate(motions):
+        takes.keep_motion(action, take.id, index, motion)
+    return action
+
+
+def _write_splice(stage: "_Stage", action, take: Take, motion: CanonicalMotion) -> None:
+    animation = stage.animation(motion)
+    done = splice.splice(
+        stage.armature, action, stage.channels(animation), take.first, stage.options.blend_in, stage.options.blend_out
+    )
+    take.last, take.written, take.anchors = done.last, done.written, stage.anchors
+    take.curves = [list(curve_id) for curve_id in done.removed]
+    take.bones = _bones_of(take.curves)
+    takes.keep_splice(action, take.id, done)
+    takes.put(action, take)
+
+
+def _note(armature, action, take: Take, animation: RigAnimation) -> None:
+    """Record what was written into an action of our own."""
+    take.curves = [list(curve_id) for curve_id in splice.curves_of(armature, action)]
+    take.bones = _bones_of(take.curves)
+    take.written = _digest(armature, action, take)
+    takes.put(action, take)
+
+
+def _bones_of(curves: list) -> list[str]:
+    found = (keys.posing.bone_of(path) for path, _ in curves)
+    return list(dict.fromkeys(bone[0] for bone in found if bone))
+
+
+def _digest(armature, action, take: Take) -> int:
+    done = splice.Splice(take.first, take.last, dict.fromkeys(map(tuple, take.curves)))
+    return splice.digest(armature, action, done)
+
+
+class _Stage:
+    """Where a motion is to go: the rig, what is on it already, and what the options make of the motion.
+
+    anchors: as in ``Take``, for a motion that was placed before; found out when None.
+    """
+
+    def __init__(self, armature, scene, options: Options, first: int, frames: int, only, anchors: "list | None" = None):
+        self.armature, self.options, self.first, self.frames, self.only = armature, options, first, frames, only
+        self.mapping: BoneMap = armatures.bone_map(armature).require()
+        self.rig: Rig = armatures.read_rig(armature)
+        self.fps = capture.scene_fps(scene)
+        self.action = capture.active_action(armature)
+        data = armature.animation_data
+        strips = data is not None and any(not track.mute and len(track.strips) for track in data.nla_tracks)
+        self.content = self.action is not None or strips
+        self.anchors = anchors
+
+    def animation(self, motion: CanonicalMotion) -> RigAnimation:
+        """The motion as this rig will show it."""
+        motion = after_care(motion, self.options)
+        motion = splicing.fitted(motion, self.frames, self.fps) if self.frames else motion.resample(self.fps)
+        if self.anchors is None:
+            self.anchors = [None, None]
+            if self.options.destination != ACTION and self.content:
+                self.anchors = self._surroundings(self.first + motion.frames - 1)
+        start, end = (splicing.Stand(*anchor) if anchor else None for anchor in self.anchors)
+        motion = splicing.placed(motion, start, end)
+        return retarget(motion, self.rig, self.mapping, self.fps, foot_lock=self.options.foot_lock)
+
+    def channels(self, animation: RigAnimation) -> list:
+        """What gets keys."""
+        only = None if self.only is None else set(self.only)
+        wanted = keys.channels(self.armature, animation, only)
+        if not wanted:
+            raise RigError("None of the chosen bones carries a joint, so there is nothing to key.")
+        return reduced(wanted, self.options)
+
+    def _surroundings(self, last: int) -> list:
+        """What stands at the ends of the range, where something is keyed beyond them."""
+        if self.action is None:
+            return [self._standing(self.first), None]
+        bones = {name for names in self.mapping.joints.values() for name in names}
+        there = splice.curves_of(self.armature, self.action)
+        before, after = splice.keyed_around(there, bones, self.first, last)
+        if not before and not after:  # a single pose, or keys inside the range only
+            before = bool(there)
+        return [self._standing(self.first) if before else None, self._standing(last) if after else None]
+
+    def _standing(self, frame: int) -> list:
+        stand = splicing.Stand.of(capture.capture(self.armature, self.action, (frame, frame), None))
+        return [list(stand.position), stand.heading]
+
+
+def after_care(motion: CanonicalMotion, options: Options) -> CanonicalMotion:
+    """The stored motion with the options that need no rig."""
+    return motion
+
+
+def reduced(wanted: list, options: Options) -> list:
+    """The channels with the frames that need no key taken out."""
+    return wanted
+
+
+def action_name(recipe: dict) -> str:
+    """A name the artist recognises: the prompt, cut at a word."""
+    name = " ".join(str(recipe.get("prompt", "")).split())
+    if len(name) > LONGEST_NAME:
+        name = name[:LONGEST_NAME].rsplit(" ", 1)[0] + "…"
+    return name
+
+
+LONGEST_NAME = 48
+
+
+class _Guard:
+    """What was on the armature, to be brought back when something fails."""
+
+    def __init__(self, armature):
+        self.armature = armature
+        data = armature.animation_data
+        self.former = data.action if data is not None else None
+        self.slot = data.action_slot if compat.SLOTTED and data is not None else None
+        self.record = {
+            "slot": compat.slot_name(armature),
+            "fake_user": self.former is not None and self.former.use_fake_user,
+            "animated": data is not None,
+        }
+        self.tracks = {track.name for track in data.nla_tracks} if data is not None else set()
+        self.actions = {action.name_full for action in bpy.data.actions}
+        self.pose = {bone.name: {name: list(getattr(bone, name)) for name in _POSE} for bone in armature.pose.bones}
+
+    def undo(self) -> None:
+        data = self.armature.animation_data
+        for track in [track for track in data.nla_tracks if track.name not in self.tracks] if data is not None else ():
+            data.nla_tracks.remove(track)
+        _bring_back(self.armature, self.former, self.record, self.pose)
+        for action in [action for action in bpy.data.actions if action.name_full not in self.actions]:
+            bpy.data.actions.remove(action)
+
+
+def _bring_back(armature, former, record: dict, pose: dict) -> None:
+    """The action, slot and pose that were there before a take; the track that took the action goes."""
+    data = armature.animation_data
+    pushed = data.nla_tracks.get(record.get("pushed", "")) if data is not None else None
+    if pushed is not None and all(strip.action == former for strip in pushed.strips):
+        data.nla_tracks.remove(pushed)
+    if former is not None:
+        compat.assign(armature, former, compat.slot_named(former, record.get("slot", "")))
+        former.use_fake_user = bool(record.get("fake_user"))
+    elif data is not None:
+        compat.assign(armature, None)
+        if not record.get("animated", True) and not data.nla_tracks and not data.drivers:
+            armature.animation_data_clear()
+    for name, values in pose.items():
+        bone = armature.pose.bones.get(name)
+        if bone is not None:
+            for attribute, value in values.items():
+                setattr(bone, attribute, value)
+
+
+# --- deciding
+
+
+def accept(armature, keep_others: bool = False) -> str:
+    """Keep what is shown. Other variations are removed unless ``keep_others``. Returns one sentence."""
+    found = _require_pending(armature)
+    action, take = found.action, found.take
+    if take.options.destination == SPLICE:
+        takes.forget_splice(action, take.id)
+        shown = takes.motion(action, take.id, take.shown)
+        for index in range(len(take.recipes)):
+            takes.forget_motion(action, take.id, index)
+        take.recipes, take.shown = [take.recipe], 0
+        if shown is not None:
+            takes.keep_motion(action, take.id, 0, shown)
+    elif not keep_others:
+        for sibling in siblings(action, take):
+            if sibling != action and not _edited(armature, sibling):
+                _remove(sibling)
+    if takes.FORMER in action:
+        del action[takes.FORMER]
+    take.state, take.former, take.pose = ACCEPTED, {}, {}
+    takes.put(action, take)
+    return f"'{action.name}' is kept."
+
+
+def reject(armature) -> str:
+    """Bring back what was there before the generated motion. Returns one sentence."""
+    found = _require_pending(armature)
+    action, take = found.action, found.take
+    if take.options.destination == SPLICE:
+        _take_out(armature, action, take)
+        takes.drop(action, take.id)
+        return f"'{action.name}' has its own keys back in frames {take.first} to {take.last}."
+    former = action.get(takes.FORMER)
+    variations = siblings(action, take)
+    if found.track is not None:
+        found.track.strips.remove(found.strip)
+        if not found.track.strips:
+            armature.animation_data.nla_tracks.remove(found.track)
+    _bring_back(armature, former, take.former, take.pose)
+    for variation in variations:
+        _remove(variation)
+    return f"'{former.name}' is back on {armature.name}." if former is not None else f"{armature.name} is as it was."
+
+
+def _remove(action) -> None:
+    """Delete a generated action unless something else uses it by now."""
+    if takes.FORMER in action:
+        del action[takes.FORMER]
+    if action.users - int(action.use_fake_user) <= 0:
+        bpy.data.actions.remove(action)
+
+
+def siblings(action, take: Take) -> list:
+    """The actions that hold the variations of a take, in order; itself alone for a splice."""
+    if take.options.destination == SPLICE:
+        return [action]
+    found = [
+        (other_take.variation, other)
+        for other in bpy.data.actions
+        for other_take in takes.read(other)
+        if other_take.id == take.id
+    ]
+    return [other for _, other in sorted(found, key=lambda item: item[0])]
+
+
+def variations(found: Found) -> tuple[int, int]:
+    """(which variation is shown, how many there are), counted from 0."""
+    if found.take.options.destination == SPLICE:
+        return found.take.shown, len(found.take.recipes)
+    listed = siblings(found.action, found.take)
+    return listed.index(found.action), len(listed)
+
+
+def show(armature, step: int) -> str:
+    """Show the next (``step`` 1) or former (-1) variation. Returns one sentence."""
+    found = _require_pending(armature)
+    shown, count = variations(found)
+    wanted = (shown + step) % count
+    action, take = found.action, found.take
+    if take.options.destination == SPLICE:
+        _again(armature, bpy.context.scene, action, replace(take, shown=wanted))
+    else:
+        other = siblings(action, take)[wanted]
+        action.use_fake_user = True
+        if found.strip is not None:
+            found.strip.action = other
+            compat.bind_strip(found.strip, compat.slot_for(other, armature))
+        else:
+            compat.assign(armature, other)
+        other.use_fake_user = False
+    return f"Variation {wanted + 1} of {count}."
+
+
+# --- changing
+
+
+def change(armature, scene, **changed) -> str:
+    """Apply other options to the generated motion that is shown, from the motion that was stored. One sentence."""
+    found = current(armature)
+    if found is None:
+        raise RigError("Nothing that MoMug made is on this armature.")
+    action, take = found.action, found.take
+    options = replace(take.options, **changed)
+    if options == take.options:
+        return "Nothing has changed."
+    if options.destination != take.options.destination:
+        return _move(armature, scene, found, options)
+    if take.options.destination == SPLICE:
+        _again(armature, scene, action, replace(take, options=options))
+        return f"Frames {take.first} to {take.last} of '{action.name}' were made again from the same motion."
+    everything = [(one, _take_of(one, take.id)) for one in siblings(action, take)]
+    for one, its in everything:
+        _check_unedited(armature, one, its)
+    stage = _Stage(armature, scene, options, take.first, take.frames, take.only, take.anchors)
+    ready = []
+    for one, its in everything:
+        animation = stage.animation(_stored_motion(one, its))
+        ready.append((one, its, animation, stage.channels(animation)))
+    for one, its, animation, wanted in ready:
+        _rewrite(armature, one, replace(its, options=options), animation, wanted)
+    if found.strip is not None:
+        found.strip.action_frame_start, found.strip.action_frame_end = action.frame_range
+    return f"'{action.name}' was made again from the same motion."
+
+
+def _rewrite(armature, action, take: Take, animation: RigAnimation, wanted: list) -> None:
+    """Replace the curves of a take in an action of our own; other curves in it stay."""
+    there = splice.curves_of(armature, action)
+    for path, index in take.curves:
+        if (path, index) in there:
+            compat.remove_curve(action, armature, there[path, index])
+    keys.write_channels(compat.channels(action, compat.slot_for(action, armature), ensure=True), wanted, take.first)
+    take.last = take.first + animation.frames - 1
+    take.curves = [[channel.path, index] for channel in wanted for index, _ in channel.curves]
+    take.bones = _bones_of(take.curves)
+    take.written = _digest(armature, action, take)
+    takes.put(action, take)
+
+
+def _again(armature, scene, action, take: Take) -> None:
+    """Splice once more with other options or another variation."""
+    motion = _stored_motion(action, take)
+    former = _take_of(action, take.id)
+    _check_unedited(armature, action, former)
+    _take_out(armature, action, former)
+    try:
+        stage = _Stage(armature, scene, take.options, take.first, take.frames, take.only)
+        _write_splice(stage, action, take, motion)
+    except Exception:
+        stage = _Stage(armature, scene, former.options, former.first, former.frames, former.only)
+        _write_splice(stage, action, former, _stored_motion(action, former))
+        raise
+
+
+def _move(armature, scene, found: Found, options: Options) -> str:
+    """Another destination: back to what was there, and then in there anew."""
+    action, take = found.action, found.take
+    if take.state != PENDING:
+        raise RigError("It was accepted already, so it stays where it is.")
+    if take.options.destination == SPLICE:
+        holders = [(action, take, index) for index in range(len(take.recipes))]
+    else:
+        holders = [(one, _take_of(one, take.id), 0) for one in siblings(action, take)]
+    for one, its, _ in holders:
+        _check_unedited(armature, one, its)
+    motions = [_stored_motion(one, its, index) for one, its, index in holders]
+    recipes = [its.recipes[index] for _, its, index in holders]
+    if options.destination == SPLICE:
+        former = action.get(takes.FORMER)
+        sentence = splice.why_not(armature, former)
+        if sentence:
+            raise RigError(sentence)
+    place = {"frame_start": take.first, "frames": take.frames, "only": take.only}
+    reject(armature)
+    try:
+        made = make(armature, scene, motions, recipes, options, **place)
+    except Exception:
+        make(armature, scene, motions, recipes, take.options, **place)
+        raise
+    return f"It is in '{made[0].name}' now."
+
+
+def _take_out(armature, action, take: Take) -> None:
+    done = takes.splice_of(action, take.id)
+    if done is None:
+        raise RigError("What these frames replaced is not stored any more, so they stay as they are.")
+    splice.restore(armature, action, done)
+
+
+def _take_of(action, take_id: str) -> Take:
+    return next(take for take in takes.read(action) if take.id == take_id)
+
+
+def _stored_motion(action, take: Take, index: "int | None" = None) -> CanonicalMotion:
+    if index is None:
+        index = take.shown
+    motion = takes.motion(action, take.id, index)
+    if motion is None:
+        raise RigError(f"The motion behind '{action.name}' is not stored with it any more.")
+    return motion
+
+
+def _edited(armature, action) -> bool:
+    return any(_digest(armature, action, take) != take.written for take in takes.read(action))
+
+
+def _check_unedited(armature, action, take: Take) -> None:
+    if _digest(armature, action, take) != take.written:
+        raise RigError(f"Keys of '{action.name}' were changed by hand since; making it again would lose that.")
+
+
+def _require_pending(armature) -> Found:
+    found = pending(armature)
+    if found is None:
+        raise RigError("There is no generated motion that waits for a decision.")
+    return found
