@@ -132,6 +132,23 @@ class CausalVAE(nn.Module):
         return features
 
 
+def kinematic_errors(made: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+    """How differently two feature sequences (B,T,155), in their own units, move: (B,T or T-1 or T-2, joints or feet).
+
+    position (B,T,22,3), velocity (B,T-1,22,3), acceleration (B,T-2,22,3): differences of joints in the heading frame,
+    metres and frames; slide (B,T-1,4,2): of the feet's movement over the floor, which is their own plus the pelvis'
+    travel: the sum has to agree, or feet slide.
+    """
+    position = local_positions(made) - local_positions(wanted)
+    own = position[:, :, FEET][..., [0, 2]].diff(dim=1)
+    return {
+        "position": position,
+        "velocity": position.diff(dim=1),
+        "acceleration": position.diff(n=2, dim=1),
+        "slide": own + (made - wanted)[:, 1:, None, :2],
+    }
+
+
 def reconstruction_loss(model: CausalVAE, features: Tensor, bf16: bool = False) -> tuple[Tensor, dict]:
     """Loss of a batch of windows (B,T,155): smooth L1, FK positions and velocities, contacts, and a weak prior.
 
@@ -147,28 +164,26 @@ def reconstruction_loss(model: CausalVAE, features: Tensor, bf16: bool = False) 
     root = F.smooth_l1_loss(predicted[..., :4], target[..., :4], beta=0.1)
     rotation = F.smooth_l1_loss(predicted[..., 4:136], target[..., 4:136], beta=0.1)
     contact = F.binary_cross_entropy_with_logits(predicted[..., 136:140], features[..., 136:140])
-    real = model.normaliser.inverse(predicted)
-    positions, wanted = local_positions(real), local_positions(features)
-    position = F.smooth_l1_loss(positions, wanted, beta=0.01)
-    velocity = F.smooth_l1_loss(positions.diff(dim=1), wanted.diff(dim=1), beta=0.002)
-    acceleration = (positions.diff(n=2, dim=1) - wanted.diff(n=2, dim=1)).abs().mean()
-    # a foot moves over the floor by its own motion plus the pelvis' travel: the sum must agree, or feet slide
-    own = (positions - wanted)[:, :, FEET][..., [0, 2]].diff(dim=1)
-    travel = (real - features)[:, 1:, None, :2]
-    slide = (own + travel).abs().mean()
+    errors = kinematic_errors(model.normaliser.inverse(predicted), features)
+    position, velocity = _smooth_l1(errors["position"], 0.01), _smooth_l1(errors["velocity"], 0.002)
+    acceleration, slide = errors["acceleration"].abs().mean(), errors["slide"].abs().mean()
     prior = 1e-5 * (mu.pow(2).mean() + spread.log().pow(2).mean())
     # positions say nothing of the twist of wrists and head: rotations count four times
-    loss = 7 * root + 4 * rotation + 30 * position + 30 * velocity + 20 * acceleration + 10 * slide + 0.1 * contact + prior
+    loss = 7 * root + 4 * rotation + 30 * position + 30 * velocity + 20 * acceleration + 10 * slide + 0.1 * contact
     with torch.no_grad():
         logs = {
             "loss": loss.item(),
-            "mpjpe": (positions - wanted).norm(dim=-1).mean().item(),
+            "mpjpe": errors["position"].norm(dim=-1).mean().item(),
             "rotation": rotation.item(),
             "root": root.item(),
             "contact": contact.item(),
             "slide": slide.item(),
         }
-    return loss, logs
+    return loss + prior, logs
+
+
+def _smooth_l1(error: Tensor, beta: float) -> Tensor:
+    return F.smooth_l1_loss(error, torch.zeros_like(error), beta=beta)
 
 
 def save_codec(model: CausalVAE, folder: Path) -> None:

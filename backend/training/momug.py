@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from backend.codecs.causal_vae import STRIDE, load_codec
+from backend.codecs.causal_vae import STRIDE, kinematic_errors, load_codec
 from backend.data.describe import action_words
 from backend.errors import BackendError
 from backend.evaluation.prompts import adherence
@@ -25,6 +25,7 @@ from backend.models.momug.sampling import add_noise, cosine_alpha_bar, min_snr_w
 from backend.protocol import FPS
 from backend.training.dataset import Windows, load_windows
 
+DECODED_ROWS = 12  # of a batch that are decoded for their kinematic loss: decoding costs more than the head
 log = logging.getLogger(__name__)
 
 
@@ -148,7 +149,27 @@ class MoMugTask:
         valid = (torch.arange(x0.shape[1], device=self.device) < lengths[:, None]).float()
         error = F.mse_loss(predicted, x0, reduction="none").mean(-1)
         error = (error * valid).sum(1) / valid.sum(1)
-        return (error * min_snr_weight(self.alpha_bar[t])).mean()
+        loss = (error * min_snr_weight(self.alpha_bar[t])).mean()
+        share = self.recipe.get("decoded", 0.0)
+        return loss + share * self._decoded_loss(predicted, x0, lengths, t) if share and model.training else loss
+
+    def _decoded_loss(self, predicted: Tensor, x0: Tensor, lengths: Tensor, t: Tensor) -> Tensor:
+        """How differently some of the batch move once decoded: joints, their speeds, and feet over the floor.
+
+        Rows of little noise count most: what the model can only guess need not be sharp.
+        """
+        rows = self.alpha_bar[t].topk(min(DECODED_ROWS, len(t))).indices
+        codec, weight = self.momug.codec, self.alpha_bar[t[rows]]
+        with torch.no_grad():
+            wanted = codec.decode(x0[rows])
+        errors = kinematic_errors(codec.decode(predicted[rows]), wanted)
+        frames = torch.arange(wanted.shape[1], device=self.device) < lengths[rows, None] * STRIDE
+        total = predicted.new_zeros(())
+        for name, scale in (("position", 1.0), ("velocity", 10.0), ("slide", 10.0)):
+            error = errors[name].norm(dim=-1).mean(-1)
+            valid = frames[:, frames.shape[1] - error.shape[1] :].float()
+            total = total + scale * (weight * (error * valid).sum(1) / valid.sum(1)).mean()
+        return total
 
     def _hidden(self, x_t: Tensor, t: Tensor, lengths: Tensor, captions: list[str], drop) -> Tensor | None:
         """Hidden states of the language model for the motion tokens: none in stage 1."""

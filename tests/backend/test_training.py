@@ -395,6 +395,26 @@ def test_batches_hold_windows_and_captions_of_like_length(data, tmp_path, tiny_b
     assert len(set(np.concatenate([rows for rows, _ in seen]))) == 6
 
 
+def test_the_decoded_loss_is_nothing_for_the_right_answer(data, tmp_path, tiny_base):
+    runs = tmp_path / "runs"
+    train(recipe(tmp_path, "codec", CODEC), data, runs / "codec", device="cpu")
+    text = HEAD.replace('task = "momug"', 'task = "momug"\ndecoded = 0.5')
+    task = momug.MoMugTask(read_recipe(recipe(tmp_path, "head", text)), data, "cpu", runs / "momug_head")
+    x0, lengths = momug.pad(task.train_latents[:4], "cpu")
+    t = torch.tensor([10, 300, 600, 990])
+    assert task._decoded_loss(x0, x0, lengths, t) == 0
+    wrong = (x0 + 0.5 * torch.randn_like(x0)).requires_grad_()
+    loss = task._decoded_loss(wrong, x0, lengths, t)
+    loss.backward()
+    gradient = wrong.grad.norm(dim=(1, 2))
+    assert loss > 0 and gradient[0] > 10 * gradient[3] > 0  # a noisy row hardly counts
+    assert (wrong.grad[0, lengths[0] :] == 0).all()
+    task.model.train()
+    loss, _ = task.loss(task.model)
+    loss.backward()
+    assert all(p.grad is None for p in task.momug.codec.parameters())
+
+
 def test_missing_data(tmp_path):
     with pytest.raises(BackendError, match="no train split") as caught:
         train(recipe(tmp_path, "codec", CODEC), tmp_path / "nothing", tmp_path / "out", device="cpu")
@@ -427,7 +447,7 @@ def test_recipes_hold_known_keys_only(name):
         assert values["window"] % 4 == 0
     else:
         known = {"task", "codec", "start", "language", "batch", "text_dropout", "denoise_share", "lambda_motion"}
-        known |= {"projection_rate", "head_rate", "bf16", "model", "schedule"}
+        known |= {"projection_rate", "head_rate", "decoded", "bf16", "model", "schedule"}
         assert set(values["model"]) <= names(MoMugConfig)
         assert values["model"]["width"] % (2 * values["model"]["heads"]) == 0
     assert set(values) <= known
