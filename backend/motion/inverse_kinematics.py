@@ -3,8 +3,9 @@
 What positions tell exactly: the direction of every bone, and the whole orientation of pelvis and chest, which carry
 three bones each. Twist about a bone is told by the next joint: the elbow's plane turns the upper arm, the knee's plane
 (and the foot, when the leg is straight) turns the thigh. Limits: the twist of forearms, shins and of the neck, and the
-rotations of hands, toes and of the head against the neck, leave no trace in the positions; they are zero here. Where
-a limb is straight its twist is carried over from the frames around, or is that of the smallest rotation.
+rotations of hands, toes and of the head against the neck, leave no trace in the positions; they are zero here (the
+head: half the neck's tilt). Where a limb is straight its twist is carried over from the frames around, or is that of
+the smallest rotation.
 """
 
 import numpy as np
@@ -48,7 +49,9 @@ def world_rotations(joints: np.ndarray, rest_offsets: np.ndarray, fps: float) ->
         world[:, at[name]] = _aim(guess, rest_bone[at[child]], bone[at[child]])
     for name, child in (("neck", "head"), ("left_collar", "left_shoulder"), ("right_collar", "right_shoulder")):
         world[:, at[name]] = _aim(world[:, at["spine3"]], rest_bone[at[child]], bone[at[child]])
-    world[:, at["head"]] = world[:, at["neck"]]
+    # nothing tells how the head sits on the neck; half of the neck's tilt is nearest to real capture
+    tilt = Rotation.from_matrix(np.swapaxes(world[:, at["spine3"]], -1, -2) @ world[:, at["neck"]]).as_rotvec()
+    world[:, at["head"]] = world[:, at["spine3"]] @ Rotation.from_rotvec(tilt / 2).as_matrix()
     for side, sign in (("left", 1.0), ("right", -1.0)):
         shoulder, elbow, wrist = (at[f"{side}_{part}"] for part in ("shoulder", "elbow", "wrist"))
         # forearms bend forward: about -Y on the left, +Y on the right

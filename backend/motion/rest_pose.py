@@ -48,10 +48,10 @@ def find(source: SourceMotion, family: Family, mapped: dict[str, int], up: str |
         rest = _places(source, bind)
         if stands(rest, mapped):
             axes = _body_axes(rest, mapped)
-            correction = _correction(rest @ axes.T, mapped)
+            poses = correction(rest @ axes.T, mapped)
             level = axes if told is None else rot.minimal_rotation(axes @ told, np.array([0.0, 1.0, 0.0])) @ axes
-            _level_elbows(correction, source, bind, axes, mapped)
-            return Rest(level, axes, bind, correction)
+            _level_elbows(poses, source, bind, axes, mapped)
+            return Rest(level, axes, bind, poses)
     return _from_clip(source, mapped, same, told)
 
 
@@ -123,7 +123,7 @@ def _snap(v: np.ndarray) -> np.ndarray:
     return v
 
 
-def _correction(rest: np.ndarray, mapped: dict[str, int]) -> dict[str, np.ndarray]:
+def correction(rest: np.ndarray, mapped: dict[str, int]) -> dict[str, np.ndarray]:
     """For each joint the rotation (3,3) that poses the canonical T-pose like the capture's rest pose.
 
     Only limbs are turned, by the smallest rotation of the bone; trunk, neck, head and collars mean the same neutral

@@ -1,23 +1,31 @@
 """Motion files. :func:`read` gives a canonical motion, :func:`write` saves one; the extension picks the format.
 
-.bvh, .amc (with its .asf), .txt (CMU actions) and .npz (AMASS / SMPL-X) are read; .bvh, .npz and .npy are written.
+.bvh, .amc (with its .asf), .txt (CMU actions), .npz (AMASS / SMPL-X) and .npy (HumanML3D joints or 263 features) are
+read; .bvh, .npz and .npy are written.
 """
 
 from pathlib import Path
 
 from backend.errors import BackendError
-from backend.motion.formats import amc, bvh, cmu_actions, joints_npy, smplx_npz
+from backend.motion.formats import amc, bvh, cmu_actions, humanml3d_npy, smplx_npz
 from backend.motion.skeleton import Motion
 
-READERS = {".bvh": bvh.read, ".amc": amc.read, ".txt": cmu_actions.read, ".npz": smplx_npz.read}
-WRITERS = {".bvh": bvh.write, ".npz": smplx_npz.write, ".npy": joints_npy.write}
+READERS = {
+    ".bvh": bvh.read,
+    ".amc": amc.read,
+    ".txt": cmu_actions.read,
+    ".npz": smplx_npz.read,
+    ".npy": humanml3d_npy.read,
+}
+WRITERS = {".bvh": bvh.write, ".npz": smplx_npz.write, ".npy": humanml3d_npy.write}
 
 
 def read(path: str | Path, **options) -> Motion:
     """Read a motion file onto the canonical skeleton: metres, Y up, 30 fps, feet on the floor.
 
     Options: ``fps`` of the result; ``source_fps`` where the file does not say or says wrong; ``skeleton``, the .asf or
-    skeleton.json beside which an .amc or .txt belongs. Raises BackendError('bad_file').
+    skeleton.json beside which an .amc or .txt belongs; ``up``, the axis that points up in a .bvh, .npz or .npy;
+    ``mean`` and ``std``, .npy files by which 263 features were normalised. Raises BackendError('bad_file').
     """
     path = Path(path)
     reader = READERS.get(path.suffix.lower())
@@ -29,14 +37,17 @@ def read(path: str | Path, **options) -> Motion:
     return reader(path, **options)
 
 
-def write(path: str | Path, motion: Motion) -> None:
-    """Save a canonical motion; the extension picks the format. Raises BackendError('bad_file')."""
+def write(path: str | Path, motion: Motion, **options) -> None:
+    """Save a canonical motion; the extension picks the format. Raises BackendError('bad_file').
+
+    Option: ``features`` writes HumanML3D's 263 numbers a frame into an .npy instead of joint positions.
+    """
     path = Path(path)
     writer = WRITERS.get(path.suffix.lower())
     if writer is None:
         known = ", ".join(WRITERS)
         raise BackendError("bad_file", f"{path.name}: this kind of file cannot be written.", f"Use one of {known}.")
     try:
-        writer(path, motion)
+        writer(path, motion, **options)
     except OSError as error:
         raise BackendError("bad_file", f"{path.name} could not be written: {error.strerror}.") from error

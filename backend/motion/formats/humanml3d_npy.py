@@ -1,0 +1,138 @@
+"""HumanML3D arrays (.npy): joint positions (T,22,3), or 263 features a frame, which the number of columns tells.
+
+Positions hold no rotations: :mod:`backend.motion.inverse_kinematics` finds them and says what it cannot. Arrays of
+other models come in this way, whatever their unit; Y is up unless told.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from backend.errors import BackendError
+from backend.motion import humanml3d, inverse_kinematics
+from backend.motion import rotations as rot
+from backend.motion.canonical import MAX_FRAMES, to_canonical
+from backend.motion.joint_matching import SourceMotion
+from backend.motion.skeleton import CANONICAL_OFFSETS, Motion
+from backend.protocol import FPS, JOINTS, PARENTS
+
+BODIES = (22, 24, 52, 55, 127, 144)  # numbers of joints of SMPL, SMPL-H and SMPL-X output: the first 22 are the same
+MAX_SIZE = 1_000.0  # metres: positions further away are no motion
+OWN_BONES = 0.02  # how far bone lengths may be from the canonical ones for the skeleton to be ours
+
+
+def read(
+    path: Path,
+    fps: float = FPS,
+    source_fps: float | None = None,
+    up: str | None = None,
+    mean: str | Path | None = None,
+    std: str | Path | None = None,
+) -> Motion:
+    """Positions or features as a canonical motion at ``fps``, feet on the floor. Raises BackendError('bad_file').
+
+    source_fps: 20 unless told (30 for positions with this program's own bone lengths); up: axis of the positions;
+    mean, std: files of (263,) by which the features were normalised, as models give them.
+    """
+    path = Path(path)
+    array = load(path)
+    if array.ndim == 2 and array.shape[1] == humanml3d.WIDTH:
+        if (mean is None) != (std is None):
+            raise BackendError("bad_request", f"{path.name}: both mean and std are needed, or none of them.")
+        if mean is not None:
+            array = array * _statistics(std) + _statistics(mean)
+        joints = humanml3d.decode(array)
+    else:
+        joints = _joints(path, array)
+    joints = joints.astype(np.float64)
+    if not np.isfinite(joints).all() or np.abs(joints - joints[:1, :1]).max() > MAX_SIZE:
+        frame = int(
+            np.argmax(~np.isfinite(joints).all((1, 2)) | (np.abs(joints - joints[:1, :1]).max((1, 2)) > MAX_SIZE))
+        )
+        raise BackendError("bad_file", f"{path.name}, frame {frame + 1}: a joint is nowhere or a kilometre away.")
+    return from_joints(joints, fps, source_fps, up or "Y", path.name)
+
+
+def from_joints(joints: np.ndarray, fps: float, source_fps: float | None, up: str, name: str) -> Motion:
+    """Joint positions (T,22,3) in SMPL order as a canonical motion (see :func:`read`)."""
+    if up.upper() != "Y":
+        turn = {"Z": (np.sqrt(0.5), -np.sqrt(0.5), 0.0, 0.0)}.get(up.upper())
+        if turn is None:
+            raise BackendError("bad_request", f"{name}: the axis that points up can be Y or Z, not {up!r}.")
+        joints = rot.quaternion_rotate(np.array(turn), joints)
+    bones = np.stack([joints[:, j] - joints[:, p] for j, p in enumerate(PARENTS) if p >= 0], 1)
+    lengths = np.median(np.linalg.norm(bones, axis=-1), axis=0)
+    if lengths[[3, 4, 6, 7]].min() <= 1e-6 * max(lengths.max(), 1e-12) or lengths.max() <= 1e-9:
+        raise BackendError("bad_file", f"{name}: the legs have no length; these are no joints of a person.")
+    ours = np.linalg.norm(CANONICAL_OFFSETS[1:], axis=-1)
+    scale = ours[[3, 4, 6, 7]].sum() / lengths[[3, 4, 6, 7]].sum()
+    own = bool((np.abs(lengths * scale / ours - 1) < OWN_BONES).all())
+    rest = CANONICAL_OFFSETS.astype(np.float64) if own else humanml3d.SMPL_REST
+    rate = source_fps or (float(FPS) if own else humanml3d.FPS)
+    rotations = inverse_kinematics.world_rotations(joints, rest, rate)
+    return to_canonical(SourceMotion(list(JOINTS), list(PARENTS), rest, rotations, joints, rate, name), fps)
+
+
+def load(path: Path) -> np.ndarray:
+    """The array of an .npy file; its size is checked before memory is taken. Raises BackendError('bad_file')."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        if "allow_pickle" in str(error):
+            text = "it holds Python objects, which are not read because they could run code"
+        else:
+            text = "it is no .npy file, or was cut off"
+        raise BackendError("bad_file", f"{path.name} could not be read: {text}.") from error
+    except (OSError, EOFError, OverflowError) as error:
+        raise BackendError("bad_file", f"{path.name} could not be read: it is no .npy file, or was cut off.") from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        raise BackendError("bad_file", f"{path.name} holds no plain array of numbers.")
+    while array.ndim > 2 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim < 2 or array.size > MAX_FRAMES * 3 * max(BODIES):
+        raise BackendError("bad_file", f"{path.name}: an array of shape {array.shape} is no motion.")
+    return np.array(array, dtype=np.float64)
+
+
+def _joints(path: Path, array: np.ndarray) -> np.ndarray:
+    if array.ndim == 2 and array.shape[1] == 66:
+        array = array.reshape(-1, 22, 3)
+    if array.ndim == 4:
+        raise BackendError("bad_file", f"{path.name} holds {array.shape[0]} motions; save each in a file of its own.")
+    if array.ndim != 3 or array.shape[2] != 3 or array.shape[1] not in BODIES:
+        raise BackendError(
+            "bad_file",
+            f"{path.name}: an array of shape {array.shape} is no motion.",
+            "Joint positions have shape (frames, 22, 3), HumanML3D features (frames, 263).",
+        )
+    if not 1 <= len(array) <= MAX_FRAMES:
+        raise BackendError("bad_file", f"{path.name}: {len(array)} frames; between 1 and {MAX_FRAMES} can be read.")
+    return array[:, :22]
+
+
+def _statistics(path: str | Path) -> np.ndarray:
+    path = Path(path)
+    if not path.is_file():
+        raise BackendError("bad_file", f"{path.name}: there is no such file.")
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise BackendError("bad_file", f"{path.name} could not be read as an .npy file.") from error
+    if array.shape != (humanml3d.WIDTH,) or not np.isfinite(array).all():
+        raise BackendError("bad_file", f"{path.name}: mean and std have shape (263,), not {array.shape}.")
+    return array.astype(np.float64)
+
+
+def write(path: Path, motion: Motion, features: bool = False) -> None:
+    """Save the joints (T,22,3) float32 of a motion in metres at its own frame rate, or its HumanML3D features.
+
+    Features (T',263) are at 20 fps on SMPL's bone lengths and need at least two frames there.
+    """
+    array = motion.joints().astype(np.float32)
+    if features:
+        joints = rot.resample_vectors(humanml3d.smpl_joints(motion), motion.fps, humanml3d.FPS)
+        if len(joints) < 2:
+            raise BackendError("bad_request", f"{path.name}: HumanML3D features need a tenth of a second or more.")
+        array = humanml3d.encode(joints)
+    with open(path, "wb") as file:
+        np.save(file, array, allow_pickle=False)
