@@ -47,3 +47,15 @@ def checkpoints_folder() -> Path:
     """Folder of the trained weights: beside ``backend`` in a checkout and in the packaged extension."""
     override = os.environ.get("MOMUG_CHECKPOINTS")
     return Path(override).expanduser() if override else BACKEND_FOLDER.parent / "checkpoints"
+
+
+def styles_folder() -> Path:
+    """Folder of the user's own style packs (``MOMUG_STYLES`` overrides it)."""
+    override = os.environ.get("MOMUG_STYLES")
+    if override:
+        return Path(override).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("APPDATA", Path.home() / "AppData" / "Roaming")) / "momug" / "styles"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "momug" / "styles"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "momug" / "styles"

@@ -68,7 +68,17 @@ def generate_request(
         timeline=parts,
         target=wanted,
         loop=loop,
+        style=_style(fields.get("style"), model),
+        style_weight=_number("bad_request", fields.get("style_weight", 1.0), "The weight of the style", 0, 1),
     )
+
+
+def _style(name: Any, model: Mapping[str, Any]) -> str | None:
+    known = [style["name"] for style in model.get("styles", [])]
+    if name is not None and name not in known:
+        told = f"Installed: {', '.join(known) or 'none'}."
+        raise BackendError("bad_request", f"There is no style pack called {str(name)[:40]!r}.", told)
+    return name
 
 
 def _seconds(value: Any, model: Mapping[str, Any]) -> float | None:

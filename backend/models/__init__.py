@@ -8,6 +8,7 @@ from pathlib import Path
 
 from backend import paths
 from backend.errors import BackendError
+from backend.models import styles
 
 LABELS = {"momug": "MoMug (diffusion)"}
 CONDITIONS = {"momug": ["text", "timeline", "poses", "loop"]}
@@ -46,6 +47,8 @@ def _describe(name: str, label: str, folder: Path) -> dict:
         keys = ("min_seconds", "max_seconds", "presets", "default_preset", "captions")
         record |= {key: config[key] for key in keys}
         record["default_steps"] = config["steps"]
+        packs = [style for style, _ in styles.installed(folder).values()]
+        record["styles"] = [{k: getattr(s, k) for k in ("name", "label", "licence", "commercial")} for s in packs]
     except FileNotFoundError:
         record |= {"available": False, "reason": f"The weights of {label} are not installed."}
     except (OSError, ValueError, KeyError, TypeError) as error:

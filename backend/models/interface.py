@@ -18,7 +18,7 @@ class GenerateRequest:
     seconds: length; seed: of the first variation, the others count up; steps: denoising steps; preset: one of the
     model's presets; variations: how many motions. timeline: several (sentence, seconds or None) that become one
     continuous motion, instead of prompt and seconds; target: poses and places to meet, which also fixes the length;
-    loop: the end leads into the beginning.
+    loop: the end leads into the beginning; style: the name of an installed pack, and how much of it, 0 to 1.
     """
 
     prompt: str
@@ -31,6 +31,8 @@ class GenerateRequest:
     timeline: list[tuple[str, float | None]] = field(default_factory=list)
     target: Target | None = None
     loop: bool = False
+    style: str | None = None
+    style_weight: float = 1.0
 
 
 @dataclass

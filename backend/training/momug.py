@@ -184,6 +184,11 @@ class MoMugTask:
 
     def validate(self, model) -> dict[str, float]:
         """Loss on held-out windows at fixed timesteps and noise, and how many of our prompts are obeyed."""
+        loss = self._held_out_loss(model)
+        figures = adherence(self.momug, seeds=2)
+        return {"score": loss + (1 - figures["passed"]), "val_loss": loss, **figures}
+
+    def _held_out_loss(self, model) -> float:
         generator = torch.Generator().manual_seed(0)
         total, count = 0.0, 0
         for begin in range(0, len(self.val), self.batch):
@@ -195,8 +200,7 @@ class MoMugTask:
                 t = torch.full((len(latents),), level, device=self.device)
                 loss = self._motion_loss(model, latents, captions, t, noise, np.zeros(len(latents)))
                 total, count = total + loss.item() * len(latents), count + len(latents)
-        figures = adherence(self.momug, seeds=2)
-        return {"score": total / count + (1 - figures["passed"]), "val_loss": total / count, **figures}
+        return total / count
 
     def export(self, model, folder: Path, record: dict) -> None:
         save_checkpoint(self.momug, folder)

@@ -1,5 +1,6 @@
 """What the model tests share: procedural motions, a tiny Llama with its tokenizer, and small MoMug configurations."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -183,3 +184,23 @@ def real_base() -> Path:
 def child_environment(root) -> dict[str, str]:
     """Environment of a fresh interpreter that finds ``backend`` in this checkout."""
     return os.environ | {"PYTHONPATH": str(root)}
+
+
+def save_split(folder, split: str, motions: list, captions: list[str]) -> None:
+    lengths = np.array([m.frames for m in motions])
+    np.savez(
+        folder / f"{split}.npz",
+        rotations=np.concatenate([m.rotations for m in motions]),
+        translation=np.concatenate([m.translation for m in motions]),
+        contacts=np.concatenate([m.contacts for m in motions]).astype(np.uint8),
+        starts=np.cumsum(lengths) - lengths,
+        lengths=lengths,
+    )
+    lines = [json.dumps({"captions": [caption]}) for caption in captions]
+    (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def write_split() -> Callable[..., None]:
+    """``save_split(folder, split, motions, captions)``: one split of a data set."""
+    return save_split

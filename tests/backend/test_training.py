@@ -18,6 +18,7 @@ from backend.language import base
 from backend.models.interface import GenerateRequest
 from backend.models.momug.config import MoMugConfig
 from backend.models.momug.model import load_checkpoint
+from backend.models.styles import Style
 from backend.motion import features
 from backend.training import momug, trainer
 from backend.training.codec import started
@@ -171,22 +172,8 @@ def test_resuming_another_recipe(tmp_path):
 # --- the data set and the tasks
 
 
-def write_split(folder, split: str, motions: list, captions: list[str]) -> None:
-    lengths = np.array([m.frames for m in motions])
-    np.savez(
-        folder / f"{split}.npz",
-        rotations=np.concatenate([m.rotations for m in motions]),
-        translation=np.concatenate([m.translation for m in motions]),
-        contacts=np.concatenate([m.contacts for m in motions]).astype(np.uint8),
-        starts=np.cumsum(lengths) - lengths,
-        lengths=lengths,
-    )
-    lines = [json.dumps({"captions": [caption]}) for caption in captions]
-    (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
 @pytest.fixture
-def data(tmp_path, motion):
+def data(tmp_path, motion, write_split):
     folder = tmp_path / "data"
     folder.mkdir()
     train_split = [motion(frames=64 + 4 * i, speed=0.5 + 0.3 * i, turn=0.2 * i, phase=float(i)) for i in range(6)]
@@ -435,7 +422,7 @@ def test_broken_recipes(tmp_path, data, text, message):
 def test_recipes_hold_known_keys_only(name):
     """A misspelt key would be passed over in silence."""
     values = read_recipe(name)
-    assert values["task"] in ("codec", "momug")
+    assert values["task"] in ("codec", "momug", "style", "evaluator")
 
     def names(kind):
         return {field.name for field in dataclasses.fields(kind)}
@@ -445,6 +432,11 @@ def test_recipes_hold_known_keys_only(name):
         known = {"task", "window", "batch", "bf16", "seed", "start", "variety", "codec", "schedule"}
         assert set(values.get("codec", {})) <= names(CausalVAEConfig)
         assert values["window"] % 4 == 0
+    elif values["task"] == "style":
+        known = {"task", "batch", "text_dropout", "decoded", "bf16", "style", "schedule"}
+        assert set(values["style"]) <= names(Style) and values["style"]["rank"] == 8
+    elif values["task"] == "evaluator":
+        known = set(values)  # its own tests know them
     else:
         known = {"task", "codec", "start", "language", "batch", "text_dropout", "denoise_share", "lambda_motion"}
         known |= {"projection_rate", "head_rate", "decoded", "bf16", "model", "schedule"}

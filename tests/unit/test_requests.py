@@ -30,7 +30,10 @@ def test_a_timeline():
     request = requests.generate_request(fields, MODEL)
     assert request.timeline == [("walks forward", 2.0), ("sits down", None)]
     assert request.prompt == "walks forward, then sits down"
-    assert request.target is None and request.loop is False
+    assert request.target is None and request.loop is False and request.style is None
+    able = MODEL | {"styles": [{"name": "old"}]}
+    styled = requests.generate_request({"prompt": "a", "style": "old", "style_weight": 0.5}, able)
+    assert styled.style == "old" and styled.style_weight == 0.5
 
 
 def test_poses_and_a_loop():
@@ -49,6 +52,8 @@ def test_poses_and_a_loop():
         ({"timeline": [{"prompt": "a"}] * 101}, {}, ABLE, "at most 100"),
         ({"prompt": "a", "loop": 1}, {}, ABLE, "true or false"),
         ({"prompt": "a", "loop": True}, {}, MODEL, "cannot do this: loop"),
+        ({"prompt": "a", "style": "proud"}, {}, ABLE, "no style pack called 'proud'"),
+        ({"prompt": "a", "style_weight": 1.5}, {}, ABLE, "weight of the style"),
         ({"prompt": "a"}, arrays(), MODEL, "cannot do this: poses"),
         ({"timeline": [{"prompt": "a"}]}, arrays(), ABLE, "cannot be asked for together"),
         ({"prompt": "a"}, arrays(frames=12), ABLE, "The duration in seconds"),

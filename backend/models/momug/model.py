@@ -13,6 +13,7 @@ from torch import Tensor
 from backend.codecs.causal_vae import STRIDE, CausalVAE, load_codec, save_codec
 from backend.errors import BackendError
 from backend.language import base, text
+from backend.models import styles
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress
 from backend.models.momug import windows
 from backend.models.momug.conditions import Conditions
@@ -34,8 +35,18 @@ HINT = "Install the weights again."
 class MoMug:
     """A MotionModel. ``loop`` is None for a stage 1 checkpoint, which generates but does not caption."""
 
-    def __init__(self, config: MoMugConfig, codec: CausalVAE, head: MotionHead, language_model, tokenizer, loop=None):
-        self.config, self.codec, self.head, self.loop = config, codec, head, loop
+    def __init__(
+        self,
+        config: MoMugConfig,
+        codec: CausalVAE,
+        head: MotionHead,
+        language_model,
+        tokenizer,
+        loop=None,
+        folder: Path | None = None,
+    ):
+        self.config, self.codec, self.head, self.loop, self.folder = config, codec, head, loop, folder
+        self.styles: set[str] = set()  # packs that the head holds by now
         self.language_model, self.tokenizer = language_model, tokenizer
         self.device = codec.mean.device
         self.alpha_bar = cosine_alpha_bar(config.timesteps).to(self.device)
@@ -46,6 +57,7 @@ class MoMug:
         began = time.perf_counter()
         preset = self._preset(request.preset)
         steps = request.steps or preset["steps"]
+        self._use_style(request.style, request.style_weight)
         progress("text", 0, 1)
         sentences = [sentence for sentence, _ in request.timeline] or [request.prompt]
         ids, mask = (x.to(self.device) for x in text.tokenise(self.tokenizer, [*sentences, ""]))
@@ -91,6 +103,20 @@ class MoMug:
         timings = {"text": encoded - began, "denoise": denoised - encoded, "decode": done - denoised}
         segments = [sum(frames[:i]) for i in range(len(frames))]
         return GenerateResult(motions, seeds, timings, warnings, segments)
+
+    def _use_style(self, name: str | None, weight: float) -> None:
+        if not name and not self.styles:
+            return
+        from backend.models.momug import style  # peft is not needed without one
+
+        if name and name not in self.styles:
+            packs = styles.installed(self.folder) if self.folder else {}
+            if name not in packs:
+                known = ", ".join(packs) or "none"
+                raise BackendError("bad_request", f"There is no style pack called {name!r}.", f"Installed: {known}.")
+            style.load(self.head, *packs[name])
+            self.styles.add(name)
+        style.use(self.head, name or None, weight)
 
     @property
     def longest(self) -> int:
@@ -252,7 +278,8 @@ def load_checkpoint(folder: Path, device: str = "auto", precision: str = "auto")
         loop = LanguageLoop(config, language_model, tokenizer)
         load_loop(loop, folder / "language.safetensors")
         loop.requires_grad_(False).eval().to(device)
-    return MoMug(config, codec, head.requires_grad_(False).eval().to(device), language_model, tokenizer, loop)
+    head = head.requires_grad_(False).eval().to(device)
+    return MoMug(config, codec, head, language_model, tokenizer, loop, folder)
 
 
 def load_loop(loop: LanguageLoop, path: Path) -> None:
