@@ -6,14 +6,17 @@ They may be called from Blender's main thread only. Whatever goes wrong is an :c
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 
 import bpy
 
-from . import ask, properties, results, runtime
+from . import ask, commit, properties, results, runtime
 from .rig import RigError
+from .scene import takes
 from .service import Error
 
-__all__ = ["Error", "animate", "bone_map", "caption", "configure", "shutdown", "timings", "wait"]
+__all__ = ["Error", "accept", "animate", "bone_map", "caption", "change", "configure", "reject", "shutdown", "timings",
+           "wait"]  # fmt: skip
 
 
 def animate(
@@ -28,15 +31,29 @@ def animate(
     guidance_scale: float | None = None,
     variations: int = 1,
     frame_start: int | None = None,
+    frame_range: "tuple[int, int] | None" = None,
+    destination: str = "ACTION",
+    bones: "Sequence[str] | None" = None,
     progress: Callable[[str, int, int], None] | None = None,
+    **options: object,
 ) -> "bpy.types.Action | list[bpy.types.Action]":
     """Make the motion that ``prompt`` describes, as a new active action of ``armature``.
 
     seconds: length; None lets the model decide. seed: None draws one (it is stored on the action). steps,
     guidance_scale and preset: None is the model's own choice. variations: with more than one, a list of actions comes
-    back and the first is active. frame_start: where the motion begins; None is the current frame. progress: called
-    with (phase, step, total). The scene's frame rate and range stay as they are. Raises Error.
+    back and the first is active. frame_start: where the motion begins; None is the current frame. frame_range:
+    first and last frame to fill exactly, in place of seconds and frame_start. destination: "ACTION" (new and active),
+    "NLA" (a strip on top) or "SPLICE" (into the active action, whose keys elsewhere stay bit for bit). bones: the only
+    ones that may get keys. options: in_place, loop, foot_lock, reduce, reduce_degrees, reduce_cm, blend_in, blend_out
+    (frames), see ``takes.Options``. progress: called with (phase, step, total). What was there comes back with
+    :func:`reject`. The scene's frame rate and range stay as they are. Raises Error.
     """
+    try:
+        chosen = takes.Options(destination=destination, **options)
+    except TypeError as error:
+        raise Error("bad_request", "There is no such option of a result.", str(error)) from error
+    if destination not in takes.DESTINATIONS:
+        raise Error("bad_request", f"There is no destination '{destination}'.", ", ".join(takes.DESTINATIONS))
     task = ask.start_animate(
         armature,
         prompt,
@@ -48,9 +65,38 @@ def animate(
         guidance_scale=guidance_scale,
         variations=variations,
         frame_start=frame_start,
+        frame_range=frame_range,
+        options=chosen,
+        only=None if bones is None else list(bones),
     )
     actions = runtime.wait(task, progress)
-    return actions[0] if variations == 1 else actions
+    return actions[0] if variations == 1 or destination == takes.SPLICE else actions
+
+
+def accept(armature: bpy.types.Object, keep_others: bool = False) -> None:
+    """Keep the generated motion that is shown on ``armature``; other variations go unless ``keep_others``."""
+    _decide(commit.accept, armature, keep_others)
+
+
+def reject(armature: bpy.types.Object) -> None:
+    """Take the generated motion away again: the action, keys and pose that were there come back. Raises Error."""
+    _decide(commit.reject, armature)
+
+
+def change(armature: bpy.types.Object, **options: object) -> None:
+    """Apply other options (see :func:`animate`) to the generated motion on ``armature``, without the model."""
+    unknown = set(options) - {item.name for item in fields(takes.Options)}
+    if unknown:
+        raise Error("bad_request", f"There is no option '{min(unknown)}'.")
+    _decide(commit.change, armature, bpy.context.scene, **options)
+
+
+def _decide(what: Callable[..., str], armature: bpy.types.Object, *arguments: object, **options: object) -> None:
+    try:
+        results.require_map(armature)
+        what(armature, *arguments, **options)
+    except RigError as error:
+        raise Error("bad_request", str(error)) from error
 
 
 def caption(
@@ -75,12 +121,14 @@ def caption(
     return runtime.wait(ask.start_caption(armature, action=action, model=model, frame_range=frame_range), progress)
 
 
-def bone_map(armature: bpy.types.Object) -> dict[str, list[str]]:
-    """Which bones carry which of the 22 joints, from the root outwards. Raises Error for an unusable armature."""
+def bone_map(armature: bpy.types.Object) -> dict[str, str | list[str] | None]:
+    """Which bone carries which of the 22 joints: its name, several names from the root outwards where bones share a
+    joint, None where the armature has no such bone. Raises Error for an unusable armature."""
     try:
-        return dict(results.require_map(armature).joints)
+        joints = results.require_map(armature).joints
     except RigError as error:
         raise Error("bad_armature", str(error)) from error
+    return {joint: (names[0] if len(names) == 1 else list(names)) or None for joint, names in joints.items()}
 
 
 def configure(*, command: Sequence[str] | None = None, python: str | None = None) -> None:

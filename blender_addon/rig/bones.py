@@ -122,6 +122,7 @@ class Controls:
     masters: further controls that turn several joints at once ("torso", "hips", "chest"): left at rest when the
         bones of ``fk`` are keyed. "torso" is also ``travel`` on Rigify rigs.
     settings: (bone, property, value) to key so that controls follow their parents as plain bones do.
+    fingers: finger -> its controls, as in ``BoneMap.fingers``, where they differ from the deforming bones.
     """
 
     fk: dict[str, list[str]]
@@ -131,6 +132,7 @@ class Controls:
     switches: dict[str, Switch] = field(default_factory=dict)
     masters: dict[str, str] = field(default_factory=dict)
     settings: list[tuple[str, str, float]] = field(default_factory=list)
+    fingers: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass

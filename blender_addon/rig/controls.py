@@ -85,6 +85,7 @@ def _rigify(found: BoneMap, names: dict[str, Bone]) -> Controls | None:
         root=table["root"] if table["root"] in names else None,
         masters={kind: name for kind, name in table["masters"].items() if name in names},
         settings=[(bone, name, value) for bone, name, value in table["settings"] if bone in names],
+        fingers={finger: [n for n in map(control, listed) if n] for finger, listed in found.fingers.items()},
     )
     for side, letter in zip(canonical.SIDES, "RL" if found.swapped else "LR", strict=True):
         for kind, entry in table["limbs"].items():
@@ -135,7 +136,8 @@ def _constrained(found: BoneMap, names: dict[str, Bone]) -> Controls | None:
     root = travel
     while names[root].parent is not None:
         root = names[root].parent
-    return Controls(fk, travel, root=root if root != travel else None, ik=limbs)
+    fingers = {finger: [keyed(name) for name in listed] for finger, listed in found.fingers.items()}
+    return Controls(fk, travel, root=root if root != travel else None, ik=limbs, fingers=fingers)
 
 
 def _ik(names: dict[str, Bone], chain: list[str]) -> Limb | None:

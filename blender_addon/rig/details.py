@@ -1,6 +1,7 @@
 """What a bone map says beyond the joints: shares along chains, twist bones, fingers and toes."""
 
 import re
+from functools import cache
 
 import numpy as np
 
@@ -34,13 +35,13 @@ def chains(found: BoneMap) -> dict[str, list[tuple[str, float]]]:
     return {part: [(name, 1.0 / len(names)) for name in names] for part, names in parts.items() if names}
 
 
+@cache
 def _says(name: str, kind: str) -> bool:
-    """Whether a word of the name is one of the table's words of this kind ("twist", "palm", "helper")."""
-    known = {plain(word) for word in load("words")[kind]}
+    """Whether the name holds one of the table's words of this kind ("twist", "palm", "helper")."""
     words = split_words(name)
-    return any(word in known for word in words) or any(
-        word.endswith(k) or (kind == "twist" and word.startswith(k)) for word in words for k in known if len(k) > 3
-    ) or any(k in word for word in words for k in known if not k.isascii())  # fmt: skip
+    joined = "".join(word for word in words if not word.isdigit())
+    known = [plain(word) for word in load("words")[kind]]
+    return any(k in words or (len(k) > 3 or not k.isascii()) and k in joined for k in known)
 
 
 def twist(found: BoneMap, tree: Tree) -> dict[str, list[tuple[str, float]]]:

@@ -266,7 +266,8 @@ def _finish(found: BoneMap, tree: Tree) -> None:
     details.fill(found, tree)
     for role, note in _OPTIONAL.items():
         if not any(found.joints.get(j) for j in (role, f"left_{role}", f"right_{role}")):
-            found.notes.append(note)
+            separate = role == "foot" and found.toes
+            found.notes.append("Separate toes without a ball of the foot: they follow the feet." if separate else note)
     if len(found.spine) == 1:
         found.notes.append("One spine bone: it bends for the whole back.")
 

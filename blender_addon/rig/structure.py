@@ -8,6 +8,7 @@ orientation.
 """
 
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -20,6 +21,8 @@ _ALIKE = 0.75
 # Chains shorter than this share of the longest pair are no limbs
 _SHORTEST_LIMB = 0.3
 _MOST_PAIRS = 24
+# Bones of a chain that are looked at; limbs with more are unheard of
+_LONGEST_CHAIN = 16
 # Sum of front evidence (shares of limb lengths) below which the facing is not known
 _FRONT = 0.012
 # Another pair of limbs this close in score to the best one leaves the choice open
@@ -155,38 +158,47 @@ def _fit(tree: Tree, pair: _Pair, arms: bool) -> _Limbs | None:
     return _Limbs(pair, (picked_a, picked_b), (fit_a + fit_b) / 2, (length_a + length_b) / 2)
 
 
-def _fit_chain(tree: Tree, chain: list[str], middle: np.ndarray, axis: np.ndarray, arms: bool):
+@cache
+def _choices(count: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All places i < j < k of three joints on a chain of ``count`` bones, none beyond ``last``."""
+    places = [(i, j, k) for i in range(min(last - 1, 5)) for j in range(i + 1, last) for k in range(j + 1, last + 1)]
+    i, j, k = np.array(places).T
+    return i, j, k
+
+
+def _fit_chain(
+    tree: Tree, chain: list[str], middle: np.ndarray, axis: np.ndarray, arms: bool
+) -> tuple[list[str], float, float] | None:
+    """The three joints that fit one chain best, how well, and the limb's length."""
+    chain = chain[:_LONGEST_CHAIN]
     heads = np.array([tree.head[name] for name in chain])
     last = len(chain) - 1
     if arms:
         # A hand branches into fingers; nothing beyond it is a joint
         branch = next((k for k, n in enumerate(chain) if k >= 2 and len(_branches(tree, n)) >= 3), last)
         last = min(last, branch)
-    steps = np.linalg.norm(np.diff(heads, axis=0), axis=-1)
-    along = np.concatenate([[0.0], np.cumsum(steps)])
+    i, j, k = _choices(len(chain), last)
+    apart = np.linalg.norm(heads[:, None] - heads[None], axis=-1)
+    along = np.concatenate([[0.0], np.cumsum(np.diagonal(apart, 1))])
     whole = max(float(along[last]), 1e-12)
+    upper, lower = apart[i, j], apart[j, k]
+    total = np.maximum(upper + lower, 1e-12)
     aside = np.abs((heads - middle) @ axis)
-    best = None
-    for i in range(0, last - 1):
-        for j in range(i + 1, last):
-            for k in range(j + 1, last + 1):
-                upper, lower = np.linalg.norm(heads[j] - heads[i]), np.linalg.norm(heads[k] - heads[j])
-                total = float(upper + lower)
-                if total < 0.3 * whole or min(upper, lower) < 0.15 * total:
-                    continue
-                slack = (along[k] - along[i]) - total
-                lateral = aside[i] / total
-                fit = 0.5 * total / whole - 3.0 * abs(upper / total - 0.5) - 2.0 * slack / total
-                fit -= 3.0 * max(0.0, (0.15 if arms else 0.05) - lateral)
-                # Of bones at one place the last one carries the joint
-                fit += 0.001 * (i + j + k)
-                if not arms and k < len(chain) - 1:
-                    ahead = heads[k + 1] - heads[k]
-                    cosine = ahead @ (heads[k] - heads[j]) / max(np.linalg.norm(ahead) * lower, 1e-12)
-                    fit += 0.15 + 0.4 * (1.0 - max(0.0, float(cosine)))
-                if best is None or fit > best[1]:
-                    best = ([chain[i], chain[j], chain[k]], float(fit), total)
-    return best
+    fit = 0.5 * total / whole - 3.0 * np.abs(upper / total - 0.5) - 2.0 * (along[k] - along[i] - total) / total
+    fit -= 3.0 * np.maximum(0.0, (0.15 if arms else 0.05) - aside[i] / total)
+    # Of bones at one place the last one carries the joint
+    fit += 0.001 * (i + j + k)
+    if not arms:
+        # A foot follows the ankle, at an angle to the shin
+        after = np.minimum(k + 1, len(chain) - 1)
+        ahead, shin = heads[after] - heads[k], heads[k] - heads[j]
+        cosine = (ahead * shin).sum(-1) / np.maximum(apart[k, after] * lower, 1e-12)
+        fit += np.where(after > k, 0.15 + 0.4 * (1.0 - np.maximum(0.0, cosine)), 0.0)
+    fit = np.where((total < 0.3 * whole) | (np.minimum(upper, lower) < 0.15 * total), -np.inf, fit)
+    best = int(fit.argmax())
+    if not np.isfinite(fit[best]):
+        return None
+    return [chain[i[best]], chain[j[best]], chain[k[best]]], float(fit[best]), float(total[best])
 
 
 def _branches(tree: Tree, name: str) -> list[str]:
