@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from backend.data.tracks import SIDES
+from backend.data.tracks import SIDES, swings
 from backend.motion.skeleton import JOINT_INDEX as J
 from backend.motion.skeleton import Motion
 
@@ -56,6 +56,7 @@ def conditions(m: dict, motion: Motion) -> dict[str, float]:
         "ducks": float(m["lowest"] < 0.72 and m["distance"] > 0.7),
         "stops": float(moving_end),
         "twist": float(np.ptp(twist)),
+        "twists": len(swings(twist, 40)),
         "left_near_head": near["left"],
         "right_near_head": near["right"],
     }

@@ -131,10 +131,15 @@ def _travel(clause: str, m: dict) -> list[Claim]:
 def _direction(clause: str, m: dict) -> list[Claim]:
     if not _GO.search(clause):
         return []
+    if re.search(r"\bswing\w* .*\b(arms?|hands?)\b", clause):
+        return []
     moves = _events(m, "travel", "jump")
     turned = _TURN.search(clause) or "lean" in clause or "bend" in clause or _HAND.search(clause)
     found = []
-    if re.search(r"\b(backwards?|backs (away|up)|backing (away|up)|back (away|up)|step back|steps? back)\b", clause):
+    if re.search(
+        r"(?<!arms )(?<!hands )\b(backwards?|backs (away|up)|backing (away|up)|back (away|up)|step back|steps? back)\b",
+        clause,
+    ):
         back = [e for e in moves if e["way"] == "backward"]
         found += _claim("backward", back, m["forward"] > -0.25 or not moves)
     elif re.search(r"\b(forwards?|ahead)\b", clause) and not turned:
@@ -220,7 +225,7 @@ def _stepping(clause: str, m: dict) -> list[Claim]:
 _LOW = {
     r"sit(s|ting)?\b|seat(ed)?\b": (("sit", "floor"), 0.80),
     r"squat": (("squat", "crouch", "sit", "lunge"), 0.80),
-    r"crouch|in a crouch": (("crouch", "squat", "lunge", "bend", "kneel"), 0.85),
+    r"crouch|in a crouch": (("crouch", "squat", "lunge", "wide", "bend", "kneel"), 0.85),
     r"kneel|on (both|the|one|left|right)? ?(left |right )?knees?\b": (("kneel", "fours"), 0.75),
     r"(lie|lies|lying)\b": (("lie",), 0.55),
     r"crawl": (("fours", "lie", "kneel"), 0.75),

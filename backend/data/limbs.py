@@ -6,7 +6,7 @@ metres, seconds and degrees; thresholds are sizes and speeds of an adult body 1.
 
 import numpy as np
 
-from backend.data.tracks import SIDES, Tracks, close, runs, smooth, swings
+from backend.data.tracks import SIDES, Tracks, close, length, runs, smooth, swings
 from backend.motion.skeleton import JOINT_INDEX as J
 
 STRIDE = 0.15  # metres that a foot moves in a step
@@ -25,9 +25,9 @@ def steps(t: Tracks) -> list[dict]:
         along = np.where(t.speed > 0.2, along, np.hypot(forward, left))
         swing = (along > np.maximum(0.3, 0.6 * t.speed)) & (t.feet_speed[:, i] > 0.2)
         for a, b in close(runs(swing), t.span(0.07)):
-            length = float(np.linalg.norm((ankle[b - 1] - ankle[a])[[0, 2]]))
-            if length >= STRIDE and t.span(0.1) <= b - a <= t.span(1.3):
-                found.append({"start": a, "stop": b, "side": side, "length": round(length, 2)})
+            far = float(np.hypot(*(ankle[b - 1] - ankle[a])[[0, 2]]))
+            if far >= STRIDE and t.span(0.1) <= b - a <= t.span(1.3):
+                found.append({"start": a, "stop": b, "side": side, "length": round(far, 2)})
     return sorted(found, key=lambda s: s["stop"])
 
 
@@ -58,7 +58,7 @@ def hand_events(t: Tracks, side: str) -> dict:
     upright = (t.lean < 45) & (t.height > 0.4)
     up = runs((over > HIGH_HAND) & upright, least)
     head = runs((wrist[:, 1] > t.joints[:, J["head"], 1] + 0.10) & upright, least)
-    reach = np.linalg.norm(wrist - shoulder, axis=1)
+    reach = length(wrist - shoulder)
     out = (reach > 0.45) & (np.abs(over) < 0.15) & upright
     began = bool(up) and float(over[: up[0][0] + 1].min()) < LOW_HAND and up[0][0] > 3
     ends = bool(up) and float(over[up[-1][1] - 1 :].min()) < LOW_HAND
@@ -114,7 +114,7 @@ def waves(t: Tracks, side: str) -> list[dict]:
 
 
 def kicks(t: Tracks, side: str) -> list[dict]:
-    """Fast, high swings of a foot to the front or side while the body does not run: {start, stop, height}."""
+    """Fast, high swings of a leg that stretches, front or side, while the body does not run: {start, stop, height}."""
     ankle = t.joints[:, J[f"{side}_ankle"]]
     other = SIDES[1 - SIDES.index(side)]
     fast = t.relative_speed[:, J[f"{side}_ankle"]] > 3.2
@@ -122,11 +122,14 @@ def kicks(t: Tracks, side: str) -> list[dict]:
     front, left = t.heading(ankle - t.joints[:, 0])
     reach = np.hypot(front, left)
     near = smooth((fast & (front > -0.1)).astype(float), 7) > 0
+    hip, knee = t.joints[:, J[f"{side}_hip"]], t.joints[:, J[f"{side}_knee"]]
+    straight = length(ankle - hip) > 0.88 * (length(knee - hip) + length(ankle - knee)).max()
     kick = near & high & (reach > 0.35) & (front > -0.1) & (t.speed < 1.6) & (t.up > 0.5)
     # what follows within half a second is the same kick
     return [
         {"start": a, "stop": b, "height": round(float(ankle[a:b, 1].max()), 2)}
         for a, b in close(runs(kick, 2), t.span(0.5))
+        if straight[max(0, a - 4) : b + 4].any()  # a knee that stays bent only lifts the leg
     ]
 
 
@@ -134,7 +137,7 @@ def punches(t: Tracks, side: str) -> list[dict]:
     """Fast stretches of a bent arm at chest to head height, drawn back at once, while the body does not run."""
     shoulder, _, wrist = arm(t, side)
     relative = wrist - shoulder
-    reach = np.linalg.norm(relative, axis=1)
+    reach = length(relative)
     opening = t.rate(reach)
     height = relative[:, 1]
     hit = (opening > 1.6) & (height > -0.25) & (height < 0.35) & (t.speed < 1.6) & (t.lean < 50)
@@ -153,7 +156,7 @@ def punches(t: Tracks, side: str) -> list[dict]:
 def claps(t: Tracks) -> list[dict]:
     """Hands that meet again and again in front of the body: {start, stop, count}."""
     left, right = t.joints[:, J["left_wrist"]], t.joints[:, J["right_wrist"]]
-    apart = np.linalg.norm(left - right, axis=1)
+    apart = length(left - right)
     turns = swings(apart, 0.10)
     over = np.minimum(left[:, 1], right[:, 1]) - t.height
     meets = [i for i in turns if apart[i] < 0.20 and over[i] > -0.05]

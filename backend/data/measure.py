@@ -80,6 +80,7 @@ def measure(motion: Motion) -> dict:
         "phases": phases,
         "steps": limbs.steps(t),
         "jumps": flights,
+        "landing": postures.landing(t),
         "lows": postures.lows(t),
         "bends": postures.bends(t),
         "leans": postures.leans(t),

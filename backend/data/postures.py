@@ -22,6 +22,8 @@ def jumps(t: Tracks) -> list[dict]:
         rise = t.height[start:stop].max() - min(np.median(before), STANDING) if len(before) else 0.0
         clearance = t.lowest[start:stop].max()
         inside = start > 0 and stop < t.frames
+        if start > 0 and stop == t.frames and seconds > 0.2 and t.lowest[-3:].mean() > 0.12:
+            inside, stop = True, t.frames - 1  # cut off in the air: the push is seen, the landing is not
         speed = t.speed[start:stop].mean()
         need = 0.10 if speed < 1.5 else 0.16
         high = clearance > need and rise > 0.06 + (0.06 if speed > 1.5 else 0)
@@ -40,6 +42,13 @@ def jumps(t: Tracks) -> list[dict]:
             "turn": round(float(t.yaw[b] - t.yaw[a]), 1), "leg": first if first == last else "both",
         })  # fmt: skip
     return found
+
+
+def landing(t: Tracks) -> int:
+    """The frame at which a body that is in the air at the first frame lands; 0 when it stands there."""
+    flight = next(iter(runs(t.lowest > 0.05, 3)), (1, 0))
+    high = flight[0] == 0 and flight[1] < min(t.frames, t.span(0.8)) and t.lowest[: flight[1]].max() > 0.12
+    return flight[1] if high and t.up[0] > 0.7 else 0
 
 
 def _foot(t: Tracks, frame: int) -> str:
@@ -62,9 +71,9 @@ def behind_heels(t: Tracks) -> np.ndarray:
 def lows(t: Tracks) -> list[dict]:
     """Times with the pelvis low: {start, stop, posture, depth, side, face, began, ended, lean}.
 
-    posture: lie, fours (on hands and knees or feet), kneel, floor (sits on it), sit (on a seat), lunge, bend, squat,
-    crouch, upside (head down); depth: lowest pelvis (m); side: the knee that kneels or the leg in front ("" both);
-    face: up, down, side for lie; began, ended: the posture is there at the first, last frame.
+    posture: lie, fours (on hands and knees or feet), kneel, floor (sits on it), sit (on a seat), lunge, wide (stance),
+    bend, squat, crouch, upside (head down); depth: lowest pelvis (m); side: the knee that kneels or the leg in front
+    ("" both); face: up, down, side for lie; began, ended: the posture is there at the first, last frame.
     """
     found = []
     behind = None
@@ -87,7 +96,7 @@ def _posture(t: Tracks, deep: np.ndarray, behind: np.ndarray) -> dict:
     knees = [middle(t.joints[:, J[f"{s}_knee"], 1]) for s in SIDES]
     hands = min(middle(t.joints[:, J[f"{s}_wrist"], 1]) for s in SIDES)
     apart = t.joints[:, J["left_ankle"]] - t.joints[:, J["right_ankle"]]
-    ahead = middle(t.heading(apart)[0])
+    ahead, aside = (middle(way) for way in t.heading(apart))
     side = ""
     if up < -0.2 or head < height - 0.35:
         name = "upside"
@@ -106,6 +115,8 @@ def _posture(t: Tracks, deep: np.ndarray, behind: np.ndarray) -> dict:
         name = "bend"
     elif abs(ahead) > 0.55:
         name, side = "lunge", "left" if ahead > 0 else "right"
+    elif abs(aside) > 0.6:
+        name = "wide"
     else:
         name = "squat" if height < 0.6 else "crouch"
     front = middle(t.front)

@@ -4,7 +4,7 @@ An event is a plain dict: kind, start, stop (frames) and its figures. Kinds and 
 
 - travel: gait (walk, run, step, crouch, crawl, kneel), way (forward, backward, left, right), distance (m), speed (m/s),
   turn (degrees, left positive), steps (0: not sure)
-- turn (on the spot): turn; stop; stand (up from a low posture); still (the whole motion)
+- turn (on the spot): turn; stop; land (from a flight that the motion begins with); stand (up from a low posture)
 - jump: count, rise (m), way (up, forward, backward, left, right), length (m), leg (both, left, right), turn
 - low: posture (see :func:`backend.data.postures.lows`), side, face, depth, began, ended, count
 - bend: lean, began; lean: way
@@ -20,7 +20,7 @@ from backend.data.tracks import SIDES, Tracks
 
 SHUFFLE = 0.45  # metres of travel that are not worth a word
 TRAVEL = ("walk", "run", "backward", "left", "right")
-BODY = ("travel", "turn", "jump", "low", "stand", "stop", "bend", "still")
+BODY = ("travel", "turn", "jump", "land", "low", "stand", "stop", "bend")
 
 
 def story(t: Tracks, found: dict) -> list[dict]:
@@ -53,6 +53,11 @@ def _body(t: Tracks, found: dict) -> list[dict]:
             if p["stop"] - p["start"] >= t.span(0.4) and p["start"] - before["stop"] <= 2:
                 events.append({"kind": "stop", "start": p["start"], "stop": p["stop"]})
     events += _jumps(t, found["jumps"])
+    down = found["landing"]
+    if down:
+        shuffles = ("travel", "stop")
+        events = [e for e in events if e["kind"] not in shuffles or e["start"] > down + 12 or e.get("distance", 0) > 1]
+        events.append({"kind": "land", "start": 0, "stop": down + t.span(0.4)})
     events += _lows(t, found, events)
     return sorted(events, key=lambda e: e["start"])
 
@@ -80,9 +85,8 @@ def _travel(t: Tracks, p: dict, steps: list[dict]) -> list[dict]:
     way = "forward" if p["kind"] in ("walk", "run") else p["kind"]
     inside = [s for s in steps if p["start"] - 3 <= (s["start"] + s["stop"]) / 2 <= p["stop"] + 3]
     frames = slice(p["start"], p["stop"])
-    hangs = (t.lowest[frames] > 0.08).mean() > 0.4 and (
-        t.feet_speed[frames].min(1) > 0.5 * t.speed[frames]
-    ).mean() > 0.6
+    gliding = (t.lowest[frames] > 0.03) & (t.feet_speed[frames].min(1) > 0.5 * t.speed[frames])
+    hangs = gliding.mean() > (0.75 if p["kind"] == "run" else 0.5)
     sways = not inside and (t.feet_speed[frames].max(1) < 0.25).mean() > 0.6
     if hangs or sways:
         return []  # the way is not made by the feet
@@ -124,9 +128,19 @@ def _lows(t: Tracks, found: dict, body: list[dict]) -> list[dict]:
     events: list[dict] = []
     for low in found["lows"]:
         jumping = any(low["start"] - 3 <= j["stop"] and j["start"] <= low["stop"] + 3 for j in found["jumps"])
+        jumping = jumping or bool(found["landing"]) and low["start"] <= found["landing"] + 6
         if jumping and low["stop"] - low["start"] < t.span(1.2):
             continue  # the dip before or after a flight
-        if low["distance"] > 0.8 and low["posture"] in ("squat", "crouch", "lunge", "bend", "fours", "kneel", "lie"):
+        if low["distance"] > 0.8 and low["posture"] in (
+            "squat",
+            "crouch",
+            "lunge",
+            "wide",
+            "bend",
+            "fours",
+            "kneel",
+            "lie",
+        ):
             events.append(_low_travel(t, low, found["steps"]))
             continue
         last = events[-1] if events and events[-1]["kind"] == "low" else None

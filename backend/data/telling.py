@@ -20,7 +20,7 @@ def beats(m: dict, descriptions: Sequence[str] = (), acts: Sequence[Sequence[str
     events = [dict(e) for e in m["events"]]
     if activities.seated(list(descriptions)):
         for e in events:
-            if e["kind"] == "low" and e["posture"] in ("squat", "crouch", "bend", "lunge"):
+            if e["kind"] == "low" and e["posture"] in ("squat", "crouch", "bend", "lunge", "wide"):
                 e["posture"], e["side"] = "sit", ""
     if not activities.may_wave(list(descriptions)):
         events = [e for e in events if e["kind"] != "wave"]
@@ -49,7 +49,7 @@ def _body(events: list[dict], m: dict) -> list[dict]:
             last["count"], last["stop"] = last.get("count", 1) + 1, e["stop"]
             continue
         if e["kind"] == "stand" and last and last["kind"] == "low":
-            crouched = last["posture"] in ("crouch", "lunge", "bend")
+            crouched = last["posture"] in ("crouch", "lunge", "wide", "bend")
             if crouched and last["stop"] - last["start"] < 30:
                 continue
             if last["count"] > 1:
@@ -73,6 +73,8 @@ def _limbs(events: list[dict], body: list[dict], m: dict, named: str) -> list[di
     if named or fights or punches:
         # reaching and leaning are part of what is named already
         events = [e for e in events if e["kind"] != "lean" and (e["kind"] != "reach" or e["to"] == "down")]
+    if fights:
+        events = [e for e in events if e["kind"] not in _ARMS or e["kind"] == "reach"]
     strong = [e for e in events if e["kind"] in ("wave", "clap", "punch", "throw", "spread")]
     jumps = [e for e in body if e["kind"] == "jump"]
     down = [e for e in body if e["kind"] == "low" and e["posture"] in ("lie", "fours", "kneel", "upside", "floor")]
@@ -147,7 +149,9 @@ def _reach_down(reach: dict, body: list[dict]) -> None:
 def _weight(e: dict) -> int:
     """How much of the whole an event is to the eye: its frames, more for what is short but striking."""
     extra = {"jump": 60, "kick": 45, "punch": 45, "wave": 45, "throw": 45, "clap": 60, "bend": 30, "low": 30}
-    less = {"stop": -60, "lower": -30, "lean": -40, "stand": -30, "reach": -20}
+    less = {"stop": -60, "lower": -30, "lean": -40, "stand": 15, "reach": -20}
+    if e.get("gait") == "step":
+        return (e["stop"] - e["start"]) // 2
     return e["stop"] - e["start"] + extra.get(e["kind"], 0) + less.get(e["kind"], 0)
 
 
@@ -164,11 +168,26 @@ def _ordered(body: list[dict], limbs: list[dict], m: dict) -> list[dict]:
                 host["with"] = _ways(e)
         elif e["kind"] not in (*_ARMS, "gesture") or m["speed"] < 1.2 or m["distance"] < 1.5:
             result.append({"event": e, "ways": _ways(e), "weight": _weight(e), "with": None})
-    result.sort(key=lambda b: b["event"]["start"])
+    result = _at_once(sorted(result, key=lambda b: b["event"]["start"]))
     while len(result) > FEW:
         result.remove(min(result, key=lambda b: b["weight"]))
     while result and result[0]["event"]["kind"] in ("stop", "stand") and len(result) > 1:
         del result[0]
+    return result
+
+
+def _at_once(beats: list[dict]) -> list[dict]:
+    """What one hand does while the other one is held up is told together."""
+    result: list[dict] = []
+    for b in beats:
+        e = b["event"]
+        host = next((h for h in result if h["event"]["kind"] in ("hold", "raise") and not h["with"]
+                     and {h["event"]["side"], e.get("side")} == {"left", "right"}
+                     and _overlap(h["event"], e) > 0.5 * (e["stop"] - e["start"])), None)  # fmt: skip
+        if host and e["kind"] in ("hold", "raise", "wave", "reach"):
+            host["with"] = b["ways"]
+        else:
+            result.append(b)
     return result
 
 

@@ -52,10 +52,9 @@ class Tracks:
         self.ankles = joints[:, [J["left_ankle"], J["right_ankle"]], 1]
         self.lowest = np.minimum(self.toes, self.ankles - 0.06).min(1)
         velocity = self.rate(joints)
-        self.relative_speed = np.linalg.norm(velocity - velocity[:, :1], axis=-1)
-        self.mean_speed = (
-            float(np.linalg.norm(np.diff(joints, axis=0), axis=-1).mean() * self.fps) if len(yaw) > 1 else 0.0
-        )
+        self.relative_speed = length(velocity - velocity[:, :1])
+        steps = np.diff(joints, axis=0)
+        self.mean_speed = float(length(steps).mean() * self.fps) if self.frames > 1 else 0.0
         ground = np.hypot(velocity[..., 0], velocity[..., 2])
         self.feet_speed = np.stack(
             [np.minimum(ground[:, J[f"{s}_ankle"]], ground[:, J[f"{s}_foot"]]) for s in SIDES], 1
@@ -66,7 +65,11 @@ class Tracks:
 
     def rate(self, values: np.ndarray) -> np.ndarray:
         """Change of a curve per second."""
-        return np.gradient(values, axis=0) * self.fps if self.frames > 1 else np.zeros_like(values)
+        result = np.zeros_like(values, dtype=np.float64)
+        if self.frames > 1:
+            result[1:-1] = (values[2:] - values[:-2]) * (self.fps / 2)
+            result[0], result[-1] = (values[1] - values[0]) * self.fps, (values[-1] - values[-2]) * self.fps
+        return result
 
     def heading(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Vectors (T,3) of the world as (forward, left) of the body."""
@@ -76,6 +79,11 @@ class Tracks:
     def span(self, seconds: float) -> int:
         """Seconds in frames, at least one."""
         return max(1, round(seconds * self.fps))
+
+
+def length(vectors: np.ndarray) -> np.ndarray:
+    """Lengths (...) of vectors (...,3)."""
+    return np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

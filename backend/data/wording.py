@@ -269,6 +269,7 @@ def _low(e: dict) -> Ways:
             "squat": (["squats", "stays in a squat"], ["squats low", "stays down in a deep squat"]),
             "crouch": (["crouches", "stays crouched", "stands with bent knees"], []),
             "lunge": (["stands in a lunge", "stands in a deep stance"], [f"stands in a deep stance{front}"]),
+            "wide": (["stands in a wide, low stance", "stands with the legs wide apart"], []),
             "kneel": (["kneels", "is kneeling"], [knee]),
             "lie": (["lies on the floor", "is lying on the ground"], [back]),
             "fours": (["is on all fours", "stays on hands and feet or knees"][:1], ["is down on all fours"]),
@@ -286,6 +287,7 @@ def _low(e: dict) -> Ways:
             "squat": ([f"squats down{often}", f"squats{often}", "goes into a squat"][: 2 if often else 3], squat),
             "crouch": ([f"crouches down{often}", f"crouches{often}", f"bends the knees{often}"], []),
             "lunge": (["goes into a lunge", "lunges", "steps into a deep stance"], [f"lunges{front}"]),
+            "wide": (["goes into a wide, low stance", "goes low with the legs wide apart"], []),
             "kneel": (["kneels down", "kneels", "gets down on the knees"][: 2 if side else 3], [knee]),
             "lie": (["lies down", "lies down on the floor", "goes down to the floor"], [back[e["face"]]]),
             "fours": (["goes down on all fours", "gets down on all fours"], []),
@@ -402,6 +404,11 @@ def _balance(e: dict) -> Ways:
     return {"short": ["balances on one leg"], "plain": plain, "detail": exact + plain[:2]}
 
 
+def _land(e: dict) -> Ways:
+    plain = ["lands from a jump", "lands", "comes down from a jump"]
+    return {"short": ["lands from a jump"], "plain": plain}
+
+
 def _stop(e: dict) -> Ways:
     return {"short": ["stops"], "plain": ["stops", "comes to a stop"] + ["stops walking"] * e.get("walk", 0)}
 
@@ -410,7 +417,7 @@ _MAKERS = {
     "travel": _travel, "turn": _turn, "jump": _jump, "low": _low, "raise": _raise, "lower": _lower, "hold": _hold,
     "wave": _wave, "clap": _clap, "punch": _punch, "kick": _kick, "throw": _throw, "reach": _reach, "bend": _bend,
     "lean": _lean, "balance": _balance,
-    "stop": _stop,
+    "stop": _stop, "land": _land,
     "stand": lambda e: {"short": ["stands up"], "plain": e.get("ways") or ["stands up", "gets up", "stands up again"]},
     "spread": lambda e: {"short": ["stretches out both arms"], "plain": [
         "holds both arms stretched out", "stretches both arms out to the sides", "holds both arms out sideways"]},
