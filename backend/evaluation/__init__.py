@@ -1,5 +1,1 @@
-"""Evaluation of a checkpoint on a built data set. Nothing here is comparable with published tables."""
-
-from backend.evaluation.report import evaluate
-
-__all__ = ["evaluate"]
+"""Evaluation of a checkpoint on a built data set. Nothing here is comparable with published tables; see README.md."""
