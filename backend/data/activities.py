@@ -45,6 +45,7 @@ def conditions(m: dict, motion: Motion) -> dict[str, float]:
         "hand_high": max(m["left_hand"], m["right_hand"]) + 0.1,
         "hand_top": max(m["left_hand"], m["right_hand"]),
         "hand_swing": m["hand_activity"],
+        "hand_busy": max(m["left_busy"], m["right_busy"]),
         "both_up": float(bool(up["left"]) and bool(up["right"])),
         "one_up": float(bool(up["left"]) != bool(up["right"])),
         "one_near_head": float((near["left"] > 0.15) != (near["right"] > 0.15)),

@@ -193,12 +193,15 @@ def _quiet(m: dict, voice: _Voice) -> list[str]:
         options = ["moves around", "moves about", "moves from one place to another", "goes from one place to another"]
     elif m["mean_speed"] < 0.06 and not low:
         options = ["stands still", "stands in place without moving", "stands idle", "stays in place and waits"]
+    elif max(m["left_busy"], m["right_busy"]) > 0.3 and not low and abs(m["left_busy"] - m["right_busy"]) > 0.2:
+        side = "left" if m["left_busy"] > m["right_busy"] else "right"
+        options = [f"moves the {side} arm", f"gestures with the {side} hand", f"stands and moves the {side} hand"]
     elif m["hand_activity"] > 0.3 and not low:
         options = ["moves the arms while standing", "gestures with the hands", "stands in place and moves the arms"]
     elif m["mean_speed"] < 0.12 and not low:
         options = ["stands in place", "stands and shifts the weight a little", "stands and moves only a little"]
     else:
-        options = ["moves on the spot", "moves the whole body in place", "moves around without walking anywhere"]
+        options = ["moves on the spot", "moves in place", "moves a little on the spot"]
     found = [voice.says(p) for p in options] + [gerund(options[0]), voice.doing(voice.pick(options)), plain(options[0])]
     return [*found, *(sentence("a person", p) for p in options), *(voice.doing(p) for p in options)]
 

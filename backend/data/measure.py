@@ -38,7 +38,8 @@ def measure(motion: Motion) -> dict:
     lowest: smallest pelvis height; lean: largest trunk lean; hand_speed, foot_speed: relative to the pelvis;
     left_hand, right_hand: highest wrist above the own shoulder (m), and *_over_head above the head joint;
     air: share of frames with both feet more than 6 cm up; steps: their number, on the spot too; events: what happens,
-    in order (:func:`backend.data.story.story`); hands_apart: least distance of the wrists; frames.
+    in order (:func:`backend.data.story.story`); hands_apart: least
+    distance of the wrists; left_busy, right_busy: mean speed of elbow and wrist; frames.
     """
     t = Tracks(motion)
     edge = max(1, min(10, t.frames // 4))
@@ -64,6 +65,8 @@ def measure(motion: Motion) -> dict:
         "up": np.percentile(t.up, 3),
         "hand_speed": np.percentile(t.relative_speed[:, [20, 21]].max(1), 95),
         "hand_activity": t.relative_speed[:, [18, 19, 20, 21]].mean(),
+        "left_busy": t.relative_speed[:, [18, 20]].mean(),
+        "right_busy": t.relative_speed[:, [19, 21]].mean(),
         "foot_speed": np.percentile(t.relative_speed[:, [7, 8]].max(1), 97),
         "left_hand": np.percentile(wrists[:, 0] - shoulders[:, 0], 95),
         "right_hand": np.percentile(wrists[:, 1] - shoulders[:, 1], 95),

@@ -48,6 +48,7 @@ def landing(t: Tracks) -> int:
     """The frame at which a body that is in the air at the first frame lands; 0 when it stands there."""
     flight = next(iter(runs(t.lowest > 0.05, 3)), (1, 0))
     high = flight[0] == 0 and flight[1] < min(t.frames, t.span(0.8)) and t.lowest[: flight[1]].max() > 0.12
+    high = high and t.height[0] - t.height[flight[1]] > 0.12
     return flight[1] if high and t.up[0] > 0.7 else 0
 
 
@@ -97,6 +98,8 @@ def _posture(t: Tracks, deep: np.ndarray, behind: np.ndarray) -> dict:
     hands = min(middle(t.joints[:, J[f"{s}_wrist"], 1]) for s in SIDES)
     apart = t.joints[:, J["left_ankle"]] - t.joints[:, J["right_ankle"]]
     ahead, aside = (middle(way) for way in t.heading(apart))
+    over = [middle(t.joints[:, J[f"{s}_wrist"], 1]) for s in SIDES]
+    hung = min(over) > head  # both hands over the head may hold on to a bar
     side = ""
     if up < -0.2 or head < height - 0.35:
         name = "upside"
@@ -109,7 +112,7 @@ def _posture(t: Tracks, deep: np.ndarray, behind: np.ndarray) -> dict:
         side = "" if max(knees) < 0.25 else SIDES[int(np.argmin(knees))]
     elif height < 0.32:
         name = "floor"
-    elif middle(behind) > SEAT and lean < 60:
+    elif middle(behind) > SEAT and lean < 60 and len(deep) > t.span(0.6) and not hung:
         name = "sit"
     elif lean > 60:
         name = "bend"

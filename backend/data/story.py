@@ -58,7 +58,13 @@ def _body(t: Tracks, found: dict) -> list[dict]:
         shuffles = ("travel", "stop")
         events = [e for e in events if e["kind"] not in shuffles or e["start"] > down + 12 or e.get("distance", 0) > 1]
         events.append({"kind": "land", "start": 0, "stop": down + t.span(0.4)})
-    events += _lows(t, found, events)
+    lows = _lows(t, found)
+    for low in (e for e in lows if e["kind"] == "low"):
+        for e in events:
+            # on the feet again before the pelvis is all the way up: first up, then away
+            if e["kind"] == "travel" and e["start"] < low["stop"] + 5 < e["stop"] and e["start"] > low["start"]:
+                e["start"] = low["stop"] + 5
+    events += lows
     return sorted(events, key=lambda e: e["start"])
 
 
@@ -124,7 +130,7 @@ def _jumps(t: Tracks, jumps: list[dict]) -> list[dict]:
     return events
 
 
-def _lows(t: Tracks, found: dict, body: list[dict]) -> list[dict]:
+def _lows(t: Tracks, found: dict) -> list[dict]:
     events: list[dict] = []
     for low in found["lows"]:
         jumping = any(low["start"] - 3 <= j["stop"] and j["start"] <= low["stop"] + 3 for j in found["jumps"])

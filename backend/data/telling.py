@@ -66,6 +66,13 @@ def _limbs(events: list[dict], body: list[dict], m: dict, named: str) -> list[di
     """What arms, hands and single legs do, without what follows from something else."""
     for kind, within in (("punch", 60), ("wave", 0), ("kick", 30)):
         events = _both(events, kind, within)
+    kicks = re.search("kick|karate|martial|soccer|ball|fight|box", named)
+    least = 0 if kicks else 0.75 if named else 0.5
+    events = [e for e in events if e["kind"] != "kick" or e["height"] >= least]
+    throws = [e for e in events if e["kind"] == "throw"]
+    calm = len(throws) == 1 and m["distance"] < 1.5 and m["hand_activity"] < 0.9 and m["lowest"] > 0.8
+    if not (calm and not named or re.search("throw|pitch|shoot|ball", named)):
+        events = [e for e in events if e["kind"] != "throw"]
     punches = sum(e["count"] for e in events if e["kind"] == "punch")
     fights = re.search("punch|jab|box|fight|karate|martial", named)
     if not (fights or (punches >= 2 and m["hand_speed"] > 2.5 and not named)):
@@ -100,10 +107,15 @@ def _limbs(events: list[dict], body: list[dict], m: dict, named: str) -> list[di
         if last and e["kind"] == "hold" and e["start"] - last["stop"] < 10:
             last["kept"], last["stop"] = True, e["stop"]
             continue
+        if last and last is result[-1] and e["kind"] == "raise" and last.get("again"):
+            last["count"], last["stop"] = last.get("count", 1) + 1, e["stop"]
+            continue
         if last and e["kind"] == "lower" and e["start"] - last["stop"] < 75 and last is result[-1]:
             last["again"], last["stop"] = True, e["stop"]
             continue
         result.append(e)
+    if named:
+        result = [e for e in result if e["kind"] != "spread" or e["stop"] - e["start"] > 45]
     gestures = [e for e in result if e["kind"] in _ARMS]
     if len(gestures) > 3:
         sides = {e.get("side", "both") for e in gestures}
@@ -129,7 +141,9 @@ def _both(events: list[dict], kind: str, gap: int) -> list[dict]:
     left = [e for e in events if e["kind"] == kind and e["side"] == "left"]
     right = [e for e in events if e["kind"] == kind and e["side"] == "right"]
     for a in left:
-        b = next((e for e in right if _overlap(a, e, gap) > 0), None)
+        b = next(
+            (e for e in right if _overlap(a, e, gap) > 0.4 * min(e["stop"] - e["start"], a["stop"] - a["start"])), None
+        )
         if b:
             right.remove(b)
             both = a | b | {"side": "both", "start": min(a["start"], b["start"]), "stop": max(a["stop"], b["stop"])}
@@ -183,8 +197,13 @@ def _at_once(beats: list[dict]) -> list[dict]:
         e = b["event"]
         host = next((h for h in result if h["event"]["kind"] in ("hold", "raise") and not h["with"]
                      and {h["event"]["side"], e.get("side")} == {"left", "right"}
-                     and _overlap(h["event"], e) > 0.5 * (e["stop"] - e["start"])), None)  # fmt: skip
-        if host and e["kind"] in ("hold", "raise", "wave", "reach"):
+                     and _overlap(h["event"], e) > 0.6 * (e["stop"] - e["start"])), None)  # fmt: skip
+        if host and e["kind"] == host["event"]["kind"]:
+            levels = ("shoulder", "head", "above")
+            level = min(e["level"], host["event"]["level"], key=levels.index)
+            host["event"] = host["event"] | {"side": "both", "level": level}
+            host["ways"] = _ways(host["event"])
+        elif host and e["kind"] in ("hold", "raise", "wave", "reach"):
             host["with"] = b["ways"]
         else:
             result.append(b)

@@ -315,6 +315,13 @@ def arm(side: str) -> str:
 
 def _raise(e: dict) -> Ways:
     h, a = hand(e["side"]), arm(e["side"])
+    if e.get("count", 1) > 1:
+        plain = [
+            f"raises {h} {times(e['count'])}",
+            f"lifts {a} {times(e['count'])}",
+            f"raises and lowers {a} repeatedly",
+        ]
+        return {"short": [f"raises {h}"], "plain": plain}
     again = [f"raises {h} and lowers {'them' if e['side'] == 'both' else 'it'} again"] if e.get("again") else []
     keep = [f"raises {h} {_HEIGHT[e['level']]} and holds {'them' if e['side'] == 'both' else 'it'} there"]
     detail = [f"raises {h} {_HEIGHT[e['level']]}", f"lifts {a} {_HEIGHT[e['level']]}"]
