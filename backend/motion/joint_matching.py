@@ -31,7 +31,7 @@ class SourceMotion:
     offsets: (J,3) offset from the parent joint in the zero pose, world axes.
     rotations: (T,J,3,3) world rotation of each joint as a change from the zero pose.
     positions: (T,J,3) world joint positions.
-    fps: frames per second; source: file name for messages.
+    fps: frames per second; source: file name for messages; ends: joints that only mark where a bone ends.
     """
 
     names: list[str]
@@ -41,6 +41,7 @@ class SourceMotion:
     positions: np.ndarray
     fps: float
     source: str = ""
+    ends: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def match(source: SourceMotion) -> Family:
         if not _in_order(words, source.parents):
             words = {}
         if any(joint not in words for joint in JOINTS):
-            shape = structure.find(source.parents, source.positions, source.rotations)
+            shape = structure.find(source.parents, source.positions, source.rotations, source.ends)
             found = words | {j: i for j, i in shape.items() if j not in words and i not in words.values()}
             words = found if _in_order(found, source.parents) else shape
         if "pelvis" not in words and "left_hip" in words and "right_hip" in words:
@@ -183,14 +184,13 @@ def _without_prefix(names: list[str]) -> list[str]:
 def _words(name: str) -> tuple[str, str]:
     """('left', 'up leg') of 'LeftUpLeg', 'UpLeg.L' or 'l_up_leg'; numbers are taken off."""
     text = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[左右])(?=.)", " ", name)
-    words = [w for w in re.split(r"[\W\d_]+", text.lower()) if w and w not in ("joint", "jnt", "bone", "def", "bip")]
+    words = [
+        w for w in re.split(r"[\W\d_]+", text.lower()) if w and w not in ("joint", "jnt", "j", "bone", "def", "bip")
+    ]
     side = ""
     for at in (0, -1):
-        if len(words) > 1 and not side:
-            if words[at] in SIDE_WORDS:
-                side = SIDE_WORDS[words.pop(at)]
-            elif words[at] in ("j",) and len(words) > 2:
-                words.pop(at)
+        if len(words) > 1 and not side and words[at] in SIDE_WORDS:
+            side = SIDE_WORDS[words.pop(at)]
     if words and not side:
         # 'lfemur', 'rhand' as in Acclaim files; 'Lthigh' of others
         head, rest = words[0][:1], words[0][1:]

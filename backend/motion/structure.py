@@ -39,7 +39,8 @@ class _Pair:
 
 
 class _Skeleton:
-    def __init__(self, parents: list[int], positions: np.ndarray, rotations: np.ndarray):
+    def __init__(self, parents: list[int], positions: np.ndarray, rotations: np.ndarray, ends: frozenset[int]):
+        self.ends = ends
         picked = np.unique(np.linspace(0, len(positions) - 1, SAMPLES).astype(int))
         self.parents, self.positions, rotations = parents, positions[picked], rotations[picked]
         count = len(parents)
@@ -92,14 +93,17 @@ class _Skeleton:
         return np.arctan2(np.linalg.norm(np.cross(u, v), axis=-1), (u * v).sum(-1))
 
 
-def find(parents: list[int], positions: np.ndarray, rotations: np.ndarray) -> dict[str, int]:
+def find(
+    parents: list[int], positions: np.ndarray, rotations: np.ndarray, ends: frozenset[int] = frozenset()
+) -> dict[str, int]:
     """Canonical joint name to joint index for what can be told; nothing is guessed.
 
     parents: index of each joint's parent, parents first, -1 for a root; positions: (T,J,3) world positions of a motion,
-    any axes and unit; rotations: (T,J,3,3) world rotations. Joints that could not be told are absent: all of them
-    when no two pairs of limbs were found, sides when neither feet nor knees say where the front is.
+    any axes and unit; rotations: (T,J,3,3) world rotations; ends: joints that the file says are ends of bones. Joints
+    that could not be told are absent: all of them when no two pairs of limbs were found, sides when neither feet nor
+    knees say where the front is.
     """
-    body = _Skeleton(list(parents), positions, rotations)
+    body = _Skeleton(list(parents), positions, rotations, ends)
     pairs = sorted(_pairs(body), key=lambda p: -p.score)
     chosen = _legs_and_arms(body, pairs[:24])
     if chosen is None:
@@ -243,16 +247,18 @@ def _neck_and_head(body: _Skeleton, legs: _Pair, arms: _Pair) -> dict[str, int]:
     if best < 0:
         return {}
     way = [best]
-    # go up until the face branches off or only end markers follow
+    # go up until the face branches off; joints after the head that never turn are no joints
     while True:
-        here = body.children[way[-1]]
-        forks = [c for c in here if not body.marker[c]]
+        forks = [c for c in body.children[way[-1]] if c not in body.ends]
         if len(forks) != 1 or (body.length[forks[0]] < COINCIDENT * body.size and len(body.children[forks[0]]) > 1):
             break
         way.append(forks[0])
     while len(way) > 2 and body.marker[way[-1]]:
         way.pop()
-    return {"neck": way[0], "head": way[-1]} if len(way) > 1 else {"head": way[0]}
+    neck = 0
+    while neck + 2 < len(way) and body.length[way[neck + 1]] < COINCIDENT * body.size:
+        neck += 1
+    return {"neck": way[neck], "head": way[-1]} if len(way) > 1 else {"head": way[0]}
 
 
 def _sides(body: _Skeleton, legs: _Pair, arms: _Pair, found: dict[str, int]) -> dict[str, int]:

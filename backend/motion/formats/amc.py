@@ -12,12 +12,14 @@ import numpy as np
 
 from backend.errors import BackendError
 from backend.motion import rotations as rot
-from backend.motion.canonical import MAX_JOINTS, SourceMotion, to_canonical
+from backend.motion.canonical import MAX_JOINTS, to_canonical
 from backend.motion.formats import textfile
+from backend.motion.joint_matching import SourceMotion
 from backend.motion.skeleton import Motion
 from backend.protocol import FPS
 
 CMU_FPS = 120.0
+CHANNELS = {"tx", "ty", "tz", "rx", "ry", "rz", "l"}
 
 
 @dataclass
@@ -58,9 +60,9 @@ def read_skeleton(path: Path) -> Skeleton:
             degrees = rest[:1] != ["rad"]
         elif section == "root":
             if key == "order":
-                root_order = [w.lower() for w in rest]
+                root_order = _channels(path, number, rest)
             elif key == "axis" and rest:
-                root_axis = rest[0].upper()
+                root_axis = _axis_order(path, number, rest[0])
             elif key == "orientation":
                 root_orientation = textfile.number_rows(path, [" ".join(rest)], number, 3)[0]
         elif section == "bonedata":
@@ -78,9 +80,9 @@ def read_skeleton(path: Path) -> Skeleton:
                 entry["length"] = float(textfile.number_rows(path, [" ".join(rest)], number, 1)[0, 0])
             elif key == "axis":
                 entry["axis"] = textfile.number_rows(path, [" ".join(rest[:3])], number, 3)[0]
-                entry["axis_order"] = rest[3].upper() if len(rest) > 3 else "XYZ"
+                entry["axis_order"] = _axis_order(path, number, rest[3] if len(rest) > 3 else "XYZ")
             elif key == "dof":
-                entry["dof"] = [w.lower() for w in rest]
+                entry["dof"] = _channels(path, number, rest)
         elif section == "hierarchy" and key not in ("begin", "end"):
             for child in rest:
                 parents[child] = words[0]
@@ -98,6 +100,19 @@ def read_skeleton(path: Path) -> Skeleton:
         done |= {b.name for b in ready}
     axes = rot.euler_to_matrix(root_orientation[::-1], root_axis[::-1])
     return Skeleton(root_order, axes, ordered, parents)
+
+
+def _channels(path: Path, number: int, words: list[str]) -> list[str]:
+    channels = [w.lower() for w in words]
+    if len(set(channels)) < len(channels) or not set(channels) <= CHANNELS:
+        raise textfile.bad_line(path, number, f"channels that cannot be understood: {' '.join(words)[:40]!r}")
+    return channels
+
+
+def _axis_order(path: Path, number: int, word: str) -> str:
+    if sorted(word.upper()) != ["X", "Y", "Z"]:
+        raise textfile.bad_line(path, number, f"{word[:20]!r} is no order of axes")
+    return word.upper()
 
 
 def _bone(entry: dict, degrees: bool) -> Bone:
@@ -142,6 +157,8 @@ def read_channels(path: Path, skeleton: Skeleton) -> dict[str, np.ndarray]:
             continue
         try:
             data = np.array(" ".join(rows).split(), dtype=np.float64).reshape(frames, widths[name])
+            if not np.isfinite(data).all():
+                raise ValueError("not finite")
         except ValueError:
             for row, number in zip(rows, where[name], strict=True):
                 textfile.number_rows(path, [row], number, widths[name])

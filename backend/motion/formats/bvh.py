@@ -44,6 +44,7 @@ class Hierarchy:
     parents: list[int] = field(default_factory=list)
     offsets: list[list[float]] = field(default_factory=list)
     channels: list[list[str]] = field(default_factory=list)
+    ends: set[int] = field(default_factory=set)
 
     def add(self, name: str, parent: int) -> None:
         """Append a joint; a name that is taken gets a number."""
@@ -113,6 +114,8 @@ def _parse_hierarchy(path: Path, lines: list[str]) -> tuple[Hierarchy, int]:
             pending = len(result.names)
             name = " ".join(words[1:]) if key != "END" else f"{result.names[stack[-1]]} end"
             result.add(name, stack[-1] if stack else -1)
+            if key == "END":
+                result.ends.add(pending)
         elif key == "{":
             if pending is None:
                 raise textfile.bad_line(path, number, "a bracket without a joint")
@@ -196,7 +199,8 @@ def _pose(path: Path, hierarchy: Hierarchy, values: np.ndarray, fps: float) -> S
             positions[:, j] = positions[:, parent] + (world[:, parent] @ place[..., None])[..., 0]
     if not offsets[1:].any():
         raise BackendError("bad_file", f"{path.name}: all joint offsets are zero.")
-    return SourceMotion(hierarchy.names, hierarchy.parents, offsets, world, positions, fps, path.name)
+    ends = frozenset(hierarchy.ends)
+    return SourceMotion(hierarchy.names, hierarchy.parents, offsets, world, positions, fps, path.name, ends)
 
 
 def _own(source: SourceMotion, fps: float) -> Motion:

@@ -7,8 +7,9 @@ import numpy as np
 
 from backend.errors import BackendError
 from backend.motion import rotations as rot
-from backend.motion.canonical import SourceMotion, to_canonical
+from backend.motion.canonical import MAX_JOINTS, to_canonical
 from backend.motion.formats import textfile
+from backend.motion.joint_matching import SourceMotion
 from backend.motion.skeleton import Motion
 from backend.protocol import FPS
 
@@ -21,16 +22,7 @@ def read(path: Path, fps: float = FPS, source_fps: float | None = None, skeleton
 def read_source(path: Path, source_fps: float | None = None, skeleton: str | Path | None = None) -> SourceMotion:
     """World rotations and positions in the file's own axes and unit."""
     table = Path(skeleton) if skeleton else path.parent / "skeleton.json"
-    try:
-        joints = json.loads(textfile.load(table))["joints"]
-        names = [joint["name"] for joint in joints]
-        parents = [int(joint["parent"]) for joint in joints]
-        offsets = np.array([joint["offset"] for joint in joints], dtype=np.float64)
-        sound = offsets.shape == (len(names), 3) and all(p < i for i, p in enumerate(parents))
-    except (ValueError, KeyError, TypeError):
-        sound = False
-    if not sound:
-        raise BackendError("bad_file", f"{table.name}: this is not a skeleton table.")
+    names, parents, offsets = _skeleton(table)
     rows = textfile.number_rows(path, textfile.load(path).splitlines(), 1, 3 + 3 * len(names))
     local = rot.quaternion_to_matrix(rot.axis_angle_to_quaternion(-rows[:, 3:].reshape(len(rows), -1, 3)))
     world = np.empty_like(local)
@@ -42,3 +34,18 @@ def read_source(path: Path, source_fps: float | None = None, skeleton: str | Pat
             world[:, j] = world[:, parent] @ local[:, j]
             positions[:, j] = positions[:, parent] + world[:, parent] @ offsets[j]
     return SourceMotion(names, parents, offsets, world, positions, source_fps or float(FPS), path.name)
+
+
+def _skeleton(table: Path) -> tuple[list[str], list[int], np.ndarray]:
+    try:
+        joints = json.loads(textfile.load(table))["joints"]
+        names = [str(joint["name"]) for joint in joints]
+        parents = [int(joint["parent"]) for joint in joints]
+        offsets = np.array([joint["offset"] for joint in joints], dtype=np.float64)
+        sound = offsets.shape == (len(names), 3) and np.isfinite(offsets).all() and len(names) <= MAX_JOINTS
+        sound = sound and len(set(names)) == len(names) and all(-1 <= p < i for i, p in enumerate(parents))
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        sound = False
+    if not sound:
+        raise BackendError("bad_file", f"{table.name}: this is not a skeleton table.")
+    return names, parents, offsets

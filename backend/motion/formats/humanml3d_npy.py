@@ -12,12 +12,13 @@ from backend.errors import BackendError
 from backend.motion import humanml3d, inverse_kinematics
 from backend.motion import rotations as rot
 from backend.motion.canonical import MAX_FRAMES, to_canonical
+from backend.motion.formats import arrayfile
 from backend.motion.joint_matching import SourceMotion
 from backend.motion.skeleton import CANONICAL_OFFSETS, Motion
 from backend.protocol import FPS, JOINTS, PARENTS
 
 BODIES = (22, 24, 52, 55, 127, 144)  # numbers of joints of SMPL, SMPL-H and SMPL-X output: the first 22 are the same
-MAX_SIZE = 1_000.0  # metres: positions further away are no motion
+MAX_SIZE = 1e6  # in the unit of the file: a kilometre in millimetres
 OWN_BONES = 0.02  # how far bone lengths may be from the canonical ones for the skeleton to be ours
 
 
@@ -35,22 +36,25 @@ def read(
     mean, std: files of (263,) by which the features were normalised, as models give them.
     """
     path = Path(path)
-    array = load(path)
+    array = _load(path)
     if array.ndim == 2 and array.shape[1] == humanml3d.WIDTH:
         if (mean is None) != (std is None):
             raise BackendError("bad_request", f"{path.name}: both mean and std are needed, or none of them.")
+        _check(path, array)
         if mean is not None:
             array = array * _statistics(std) + _statistics(mean)
         joints = humanml3d.decode(array)
     else:
         joints = _joints(path, array)
-    joints = joints.astype(np.float64)
-    if not np.isfinite(joints).all() or np.abs(joints - joints[:1, :1]).max() > MAX_SIZE:
-        frame = int(
-            np.argmax(~np.isfinite(joints).all((1, 2)) | (np.abs(joints - joints[:1, :1]).max((1, 2)) > MAX_SIZE))
-        )
-        raise BackendError("bad_file", f"{path.name}, frame {frame + 1}: a joint is nowhere or a kilometre away.")
+    _check(path, joints.reshape(len(joints), -1))
     return from_joints(joints, fps, source_fps, up or "Y", path.name)
+
+
+def _check(path: Path, rows: np.ndarray) -> None:
+    bad = ~(np.abs(rows - np.nan_to_num(rows[:1])) < MAX_SIZE).all(1)
+    if bad.any():
+        frame = int(np.argmax(bad)) + 1
+        raise BackendError("bad_file", f"{path.name}, frame {frame}: a number that is not finite or far too large.")
 
 
 def from_joints(joints: np.ndarray, fps: float, source_fps: float | None, up: str, name: str) -> Motion:
@@ -73,25 +77,29 @@ def from_joints(joints: np.ndarray, fps: float, source_fps: float | None, up: st
     return to_canonical(SourceMotion(list(JOINTS), list(PARENTS), rest, rotations, joints, rate, name), fps)
 
 
-def load(path: Path) -> np.ndarray:
-    """The array of an .npy file; its size is checked before memory is taken. Raises BackendError('bad_file')."""
+def _array(path: Path) -> np.ndarray:
+    """The array of an .npy file, still on disk. Raises BackendError('bad_file')."""
     try:
+        with open(path, "rb") as file:
+            arrayfile.check_header(file, path.stat().st_size)
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        if "allow_pickle" in str(error):
-            text = "it holds Python objects, which are not read because they could run code"
-        else:
-            text = "it is no .npy file, or was cut off"
-        raise BackendError("bad_file", f"{path.name} could not be read: {text}.") from error
-    except (OSError, EOFError, OverflowError) as error:
-        raise BackendError("bad_file", f"{path.name} could not be read: it is no .npy file, or was cut off.") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+    except arrayfile.BROKEN as error:
+        text = f"{path.name} could not be read as an .npy file: {arrayfile.reason(error)}."
+        raise BackendError("bad_file", text) from error
+    if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:
         raise BackendError("bad_file", f"{path.name} holds no plain array of numbers.")
+    return array
+
+
+def _load(path: Path) -> np.ndarray:
+    """The array of one motion; its size is checked before memory is taken. Raises BackendError('bad_file')."""
+    array = _array(path)
     while array.ndim > 2 and array.shape[0] == 1:
         array = array[0]
     if array.ndim < 2 or array.size > MAX_FRAMES * 3 * max(BODIES):
         raise BackendError("bad_file", f"{path.name}: an array of shape {array.shape} is no motion.")
-    return np.array(array, dtype=np.float64)
+    with np.errstate(invalid="ignore"):  # of signalling NaNs, which are found later
+        return np.array(array, dtype=np.float64)
 
 
 def _joints(path: Path, array: np.ndarray) -> np.ndarray:
@@ -114,12 +122,9 @@ def _statistics(path: str | Path) -> np.ndarray:
     path = Path(path)
     if not path.is_file():
         raise BackendError("bad_file", f"{path.name}: there is no such file.")
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise BackendError("bad_file", f"{path.name} could not be read as an .npy file.") from error
+    array = _array(path)
     if array.shape != (humanml3d.WIDTH,) or not np.isfinite(array).all():
-        raise BackendError("bad_file", f"{path.name}: mean and std have shape (263,), not {array.shape}.")
+        raise BackendError("bad_file", f"{path.name}: mean and std are (263,) finite numbers, not {array.shape}.")
     return array.astype(np.float64)
 
 

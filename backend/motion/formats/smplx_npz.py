@@ -5,9 +5,7 @@ Files written here also hold ``rest_offsets`` (22,3), ``contacts`` (T,4) and ``u
 lengths are carried over by the ratio of the legs, and differ from person to person by a few per cent.
 """
 
-import math
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from backend.motion import humanml3d
 from backend.motion import rotations as rot
 from backend.motion.canonical import MAX_FRAMES, to_canonical
 from backend.motion.contacts import foot_contacts
+from backend.motion.formats import arrayfile
 from backend.motion.joint_matching import SourceMotion
 from backend.motion.skeleton import Motion, forward_kinematics, global_rotations
 from backend.protocol import FPS, JOINTS, PARENTS
@@ -103,34 +102,22 @@ def _own(
 def _load(path: Path) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        if size > MAX_BYTES:
-            raise BackendError("bad_file", f"{path.name}: its arrays take {size // 2**20} MB, which is too much.")
-            for entry in archive.infolist():
-                if entry.filename.removesuffix(".npy") in WANTED:
-                    _check_size(path, archive, entry)
+            entries = [e for e in archive.infolist() if e.filename.removesuffix(".npy") in WANTED]
+            size = sum(entry.file_size for entry in entries)
+            if size > MAX_BYTES:
+                raise BackendError("bad_file", f"{path.name}: its arrays take {size // 2**20} MB, which is too much.")
+            for entry in entries:
+                with archive.open(entry) as file:
+                    arrayfile.check_header(file, entry.file_size)
         with np.load(path, allow_pickle=False) as archive:
             data = {key: archive[key] for key in WANTED if key in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, OverflowError, MemoryError) as error:
-        text = "it is no npz file, or was cut off"
-        if "allow_pickle" in str(error):
-            text = "it holds Python objects, which are not read because they could run code"
-        raise BackendError("bad_file", f"{path.name} could not be read: {text}.") from error
+    except arrayfile.BROKEN as error:
+        text = f"{path.name} could not be read as an npz file: {arrayfile.reason(error)}."
+        raise BackendError("bad_file", text) from error
     for key, array in data.items():
         if array.dtype.kind not in ("fiu" if key != "up_axis" else "US"):
             raise BackendError("bad_file", f"{path.name}: '{key}' holds no plain numbers.")
     return data
-
-
-def _check_size(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
-    """The shape in an array's header has to be that of the bytes that follow, before memory is taken for it."""
-    with archive.open(entry) as file:
-        version = np.lib.format.read_magic(file)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = header(file)
-    if not dtype.hasobject and math.prod(shape) * dtype.itemsize > entry.file_size:
-        name = entry.filename.removesuffix(".npy")
-        raise BackendError("bad_file", f"{path.name}: '{name}' says it has shape {shape}, but the file ends before.")
 
 
 def _rate(path: Path, data: dict[str, np.ndarray]) -> float:
