@@ -8,7 +8,7 @@ import bpy
 from . import results, runtime, service, targets
 from .client import protocol
 from .rig import RigError
-from .scene import capture
+from .scene import capture, splice, takes
 from .service import Error
 
 VERSION = "0.1.0"
@@ -35,13 +35,18 @@ def start_animate(
     guidance_scale: float | None = None,
     variations: int = 1,
     frame_start: int | None = None,
+    frame_range: "tuple[int, int] | None" = None,
+    options: "takes.Options | None" = None,
+    only: "list[str] | None" = None,
     scene=None,
     extend_timeline: bool = False,
     undo_step: bool = False,
 ) -> runtime.Task:
     """Ask for a motion and return at once; the result of the task is a list of actions. See ``api.animate``.
 
-    Raises Error when the request cannot be made; the scene changes only when the answer has come.
+    frame_range: first and last frame that the motion fills exactly, in place of ``seconds`` and ``frame_start``.
+    options, only: see ``commit.make``. Raises Error when the request cannot be made; the scene changes only when
+    the answer has come.
     """
     runtime.check_idle()
     scene = scene or bpy.context.scene
@@ -58,8 +63,19 @@ def start_animate(
         )
     except protocol.ProtocolError as error:
         raise Error("bad_prompt" if "prompt" in str(error) else "bad_request", str(error)) from error
+    options = options or takes.Options()
+    frames = 0
+    if frame_range is not None:
+        frame_start, frames = int(frame_range[0]), int(frame_range[1]) - int(frame_range[0]) + 1
+        if frames < 2:
+            raise Error("bad_request", "The frame range ends before it has begun.")
+        seconds = frames / capture.scene_fps(scene)
     service.check_request(model, seconds)
     _require_map(armature)
+    if options.destination == takes.SPLICE:
+        sentence = splice.why_not(armature, results.current_action(armature))
+        if sentence:
+            raise Error("bad_armature", sentence)
     request = {
         "model": model,
         "prompt": prompt,
@@ -93,11 +109,22 @@ def start_animate(
         ]
         end = where.frame_end
         actions = results.apply_motions(
-            rig, where, motions, recipes, frame_start=frame_start, extend_timeline=extend_timeline
+            rig,
+            where,
+            motions,
+            recipes,
+            frame_start=frame_start,
+            extend_timeline=extend_timeline,
+            options=options,
+            frames=frames,
+            only=only,
         )
         made = f"'{actions[0].name}' is on {rig.name}"
-        if len(actions) > 1:
-            made = f"{len(actions)} variations are made; the first is on {rig.name}"
+        if options.destination == takes.SPLICE:
+            take = takes.read(actions[0])[-1]
+            made = f"Frames {take.first} to {take.last} of '{actions[0].name}' are new"
+        if len(motions) > 1:
+            made = f"{len(motions)} variations are made; the first is on {rig.name}"
         if where.frame_end != end:
             made += f"; the timeline now ends at frame {where.frame_end}"
         runtime.tell(" ".join([f"{made}.", *results.warnings(rig)]))

@@ -372,6 +372,11 @@ def variations(found: Found) -> tuple[int, int]:
     return listed.index(found.action), len(listed)
 
 
+def recipe(found: Found) -> dict:
+    """How the motion that is shown was made."""
+    return found.take.recipe
+
+
 def show(armature, step: int) -> str:
     """Show the next (``step`` 1) or former (-1) variation. Returns one sentence."""
     found = _require_pending(armature)
@@ -436,6 +441,7 @@ def _rewrite(armature, action, take: Take, animation: RigAnimation, wanted: list
     take.bones = _bones_of(take.curves)
     take.written = _digest(armature, action, take)
     takes.put(action, take)
+    action.update_tag()
 
 
 def _again(armature, scene, action, take: Take) -> None:

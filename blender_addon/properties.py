@@ -4,7 +4,9 @@ import zlib
 
 import bpy
 
-from . import service
+from . import maps, results, service
+from .rig import RigError, canonical
+from .scene import compat, kept, takes
 
 DEFAULT_MODEL = "momug"
 OWN_STEPS = "CUSTOM"
@@ -53,6 +55,40 @@ def _preset_items(self, _context):
 
 def _is_armature(_self, candidate) -> bool:
     return candidate.type == "ARMATURE"
+
+
+def _bone_getter(joint: str):
+    def get_bone(_self) -> str:
+        armature = chosen_armature(bpy.context)
+        mapping = results.map_health(armature).mapping if armature is not None else None
+        return (mapping.bone(joint) or "") if mapping is not None else ""
+
+    return get_bone
+
+
+def _bone_setter(joint: str):
+    def set_bone(_self, name: str) -> None:
+        armature = chosen_armature(bpy.context)
+        try:
+            maps.choose_first(armature, joint, name)
+        except RigError as error:
+            service.log.warning("%s", error)
+
+    return set_bone
+
+
+class MomugBones(bpy.types.PropertyGroup):
+    """A field for the bone of each joint. They hold nothing: the map lies on the armature."""
+
+    __annotations__ = {
+        joint: bpy.props.StringProperty(
+            name=canonical.words(joint).capitalize(),
+            description=f"The bone that is the {canonical.words(joint)}",
+            get=_bone_getter(joint),
+            set=_bone_setter(joint),
+        )
+        for joint in canonical.JOINTS
+    }
 
 
 class MomugSettings(bpy.types.PropertyGroup):
@@ -123,11 +159,89 @@ class MomugSettings(bpy.types.PropertyGroup):
         min=1,
         max=8,
     )
+    bones: bpy.props.PointerProperty(name="Bones", description="The bone of each joint", type=MomugBones)
+    destination: bpy.props.EnumProperty(
+        name="Put It Into",
+        description="Where the keys go. Keys of yours are never changed outside the frames that you name",
+        items=[
+            (takes.ACTION, "New Action", "A new action becomes the active one; the former action stays in the file"),
+            (takes.NLA, "NLA Strip", "A strip on top of the NLA; the active action becomes a strip below"),
+            (takes.SPLICE, "This Action", "Into the active action, where its ends run into your keys"),
+        ],
+    )
+    use_range: bpy.props.BoolProperty(
+        name="Fill Frame Range",
+        description="The motion fills these frames exactly, in place of its own length from the current frame on",
+    )
+    range_start: bpy.props.IntProperty(
+        name="First Frame", description="First frame of the motion", default=1, min=-1_000_000, max=1_000_000
+    )
+    range_end: bpy.props.IntProperty(
+        name="Last Frame", description="Last frame of the motion", default=100, min=-1_000_000, max=1_000_000
+    )
+    only_selected: bpy.props.BoolProperty(
+        name="Only Selected Bones",
+        description="Only bones that are selected in Pose Mode get keys, the others keep what they have",
+    )
+    in_place: bpy.props.BoolProperty(
+        name="In Place", description="No travel over the ground; the sway of the hips stays"
+    )
+    loop: bpy.props.BoolProperty(name="Loop", description="The end of the motion runs into its start")
+    foot_lock: bpy.props.BoolProperty(
+        name="Foot Lock", description="Feet do not slide while they stand on the ground", default=True
+    )
+    reduce: bpy.props.BoolProperty(
+        name="Fewer Keys", description="Leave out keys that the motion does not need, within the error below"
+    )
+    reduce_degrees: bpy.props.FloatProperty(
+        name="Error in Degrees",
+        description="How far a bone may turn away",
+        default=0.5,
+        min=0.01,
+        max=10.0,
+        precision=2,
+    )
+    reduce_cm: bpy.props.FloatProperty(
+        name="Error in cm", description="How far the hips may move away", default=0.5, min=0.01, max=10.0, precision=2
+    )
+    blend_in: bpy.props.IntProperty(
+        name="Blend In",
+        description="Over how many frames the motion starts from what is there",
+        default=6,
+        min=0,
+        max=250,
+    )
+    blend_out: bpy.props.IntProperty(
+        name="Blend Out", description="Over how many frames the motion ends in what is there", default=6, min=0, max=250
+    )
 
 
 def get(scene) -> MomugSettings:
     """The settings of a scene."""
     return scene.momug
+
+
+OPTIONS = (
+    "in_place",
+    "loop",
+    "foot_lock",
+    "reduce",
+    "reduce_degrees",
+    "reduce_cm",
+    "destination",
+    "blend_in",
+    "blend_out",
+)
+
+
+def selected_bones(armature) -> list:
+    """Names of the bones that are selected in pose mode."""
+    return [bone.name for bone in armature.pose.bones if compat.is_selected(bone)]
+
+
+def options(settings) -> takes.Options:
+    """What the next motion becomes, as the settings say."""
+    return takes.Options(**{name: getattr(settings, name) for name in OPTIONS})
 
 
 def chosen_model(settings) -> str:
@@ -147,11 +261,15 @@ def chosen_armature(context):
 
 
 def register():
+    bpy.utils.register_class(MomugBones)
     bpy.utils.register_class(MomugSettings)
+    kept.register()
     bpy.types.Scene.momug = bpy.props.PointerProperty(type=MomugSettings)
 
 
 def unregister():
     del bpy.types.Scene.momug
+    kept.unregister()
     bpy.utils.unregister_class(MomugSettings)
+    bpy.utils.unregister_class(MomugBones)
     _items.clear()

@@ -1,13 +1,13 @@
 """What an answer of the model becomes in the scene. All or nothing: a failure leaves the scene as it was."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import bpy
 
 from . import commit
 from .retarget import CanonicalMotion
-from .rig import RigError, canonical
+from .rig import BoneMap, RigError, canonical, editing
 from .scene import armature as armatures
 from .scene import capture, keys, stored_map, takes
 
@@ -20,11 +20,18 @@ _health: "dict[tuple, Health]" = {}
 
 @dataclass
 class Health:
-    """Can this armature be animated? ``problem`` says why not; ``missing`` lists what it can do without, in words."""
+    """Can this armature be animated? ``problem`` says why not; ``missing`` lists what it can do without, in words.
+
+    mapping: its bone map, None when the armature itself is the problem. edited: joints that the artist chose.
+    doubts: joint -> sentences about what is wrong with its bone.
+    """
 
     problem: str
     summary: str
     missing: list
+    mapping: "BoneMap | None" = None
+    edited: frozenset = frozenset()
+    doubts: dict = field(default_factory=dict)
 
 
 def map_health(armature) -> Health:
@@ -48,7 +55,9 @@ def forget_maps() -> None:
 
 def _map_health(armature) -> Health:
     try:
-        mapping = armatures.bone_map(armature)
+        bones = armatures.bones(armature)
+        mapping = stored_map.bone_map(armature, bones)
+        stored = stored_map.read(armature)
     except RigError as error:
         return Health(str(error), "", [])
     missing = [canonical.words(joint) for joint in canonical.JOINTS if not mapping.joints.get(joint)]
@@ -58,7 +67,8 @@ def _map_health(armature) -> Health:
         summary = f"{family}: {count - len(missing)} of {count} joints. Without {', '.join(missing)}"
     else:
         summary = f"{family}: all {count} joints"
-    return Health(mapping.error or "", summary, missing)
+    edited = frozenset(stored.edited) if stored is not None else frozenset()
+    return Health(mapping.error or "", summary, missing, mapping, edited, editing.problems(mapping, bones))
 
 
 def require_map(armature):
@@ -141,3 +151,8 @@ def recipe(action) -> dict:
 def has_recipe(action) -> bool:
     """Was ``action`` made by MoMug?"""
     return bool(recipe(action).get("prompt"))
+
+
+def authorship(action) -> list:
+    """(bone, first frame, last frame, id of the take) of everything that MoMug made in ``action``."""
+    return takes.authorship(action)

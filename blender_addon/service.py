@@ -139,13 +139,18 @@ def check_request(model: str, seconds: float | None) -> None:
         raise Error("bad_duration", f"{label} makes motions of {low:g} to {high:g} seconds, not {seconds:g}.")
 
 
-def log_folder() -> Path:
-    """Where the logs of the add-on and of the backend lie: the extension's own user folder."""
+def user_folder(name: str) -> Path:
+    """A folder of the user for what outlives the add-on's own files: the extension's, or one beside the settings."""
     try:
-        folder = bpy.utils.extension_path_user(preferences.ROOT_PACKAGE, path="logs", create=True)
+        folder = bpy.utils.extension_path_user(preferences.ROOT_PACKAGE, path=name, create=True)
     except (AttributeError, ValueError):  # before 4.2, or not installed as an extension
-        folder = bpy.utils.user_resource("CONFIG", path="momug/logs", create=True)
-    return Path(folder) if folder else environment.paths.cache_folder() / "logs"
+        folder = bpy.utils.user_resource("CONFIG", path=f"momug/{name}", create=True)
+    return Path(folder) if folder else environment.paths.cache_folder() / name
+
+
+def log_folder() -> Path:
+    """Where the logs of the add-on and of the backend lie."""
+    return user_folder("logs")
 
 
 def open_log() -> None:

@@ -2,9 +2,16 @@
 
 import bpy
 
-from . import backend, caption, generate, mannequin
+from . import backend, bone_map, caption, generate, mannequin, result
 
-CLASSES = (*generate.CLASSES, *caption.CLASSES, *mannequin.CLASSES, *backend.CLASSES)
+CLASSES = (
+    *generate.CLASSES,
+    *result.CLASSES,
+    *bone_map.CLASSES,
+    *caption.CLASSES,
+    *mannequin.CLASSES,
+    *backend.CLASSES,
+)
 
 
 def register():

@@ -5,12 +5,13 @@ import random
 import bpy
 
 from .. import ask, properties, results, runtime, service
+from ..scene import splice, takes
 
 LARGEST_SEED = 2**31 - 1
 
 
 class MOMUG_OT_generate(bpy.types.Operator):
-    """Make the motion of the prompt and put it on the armature, as a new action from the current frame on. \
+    """Make the motion of the prompt and put it on the armature. Your own keys stay; Reject takes it away again. \
 The end of the timeline moves only when the motion is longer. Blender stays usable meanwhile"""
 
     bl_idname = "momug.generate"
@@ -18,9 +19,16 @@ The end of the timeline moves only when the motion is longer. Blender stays usab
 
     @classmethod
     def poll(cls, context):
-        problem = ask.why_not(properties.chosen_armature(context))
-        if not problem and not properties.get(context.scene).prompt.strip():
+        armature, settings = properties.chosen_armature(context), properties.get(context.scene)
+        problem = ask.why_not(armature)
+        if not problem and not settings.prompt.strip():
             problem = "Type a prompt first"
+        elif not problem and settings.use_range and settings.range_end <= settings.range_start:
+            problem = "The frame range ends before it has begun"
+        elif not problem and settings.destination == takes.SPLICE:
+            problem = splice.why_not(armature, results.current_action(armature))
+        if not problem and settings.only_selected and not properties.selected_bones(armature):
+            problem = "Select the bones that may get keys in Pose Mode"
         if problem:
             cls.poll_message_set(problem.rstrip("."))
         return not problem
@@ -31,9 +39,10 @@ The end of the timeline moves only when the motion is longer. Blender stays usab
             settings.seed = random.randint(0, LARGEST_SEED)
         own_steps = settings.preset == properties.OWN_STEPS
         own_preset = settings.preset not in ("", properties.MODEL_PRESET, properties.OWN_STEPS)
+        armature = properties.chosen_armature(context)
         try:
             ask.start_animate(
-                properties.chosen_armature(context),
+                armature,
                 settings.prompt,
                 seconds=None if settings.auto_seconds else settings.seconds,
                 seed=settings.seed,
@@ -42,6 +51,9 @@ The end of the timeline moves only when the motion is longer. Blender stays usab
                 steps=settings.steps if own_steps else None,
                 guidance_scale=settings.guidance_scale if settings.use_guidance else None,
                 variations=settings.variations,
+                frame_range=(settings.range_start, settings.range_end) if settings.use_range else None,
+                options=properties.options(settings),
+                only=properties.selected_bones(armature) if settings.only_selected else None,
                 scene=context.scene,
                 extend_timeline=True,
                 undo_step=True,

@@ -2,9 +2,9 @@
 
 import bpy
 
-from . import caption, character, motion
+from . import bone_map, caption, character, motion, result
 
-CLASSES = (*character.CLASSES, *motion.CLASSES, *caption.CLASSES)
+CLASSES = (*character.CLASSES, *bone_map.CLASSES, *motion.CLASSES, *result.CLASSES, *caption.CLASSES)
 
 
 def register():

@@ -8,7 +8,7 @@ from .base import Sidebar, paragraph
 
 class MOMUG_PT_caption(Sidebar, bpy.types.Panel):
     bl_label = "Caption"
-    bl_order = 2
+    bl_order = 3
 
     def draw(self, context):
         layout = self.layout

@@ -3,6 +3,7 @@
 import bpy
 
 from .. import properties, runtime
+from ..scene import takes
 from .base import Sidebar, columns, paragraph
 
 LONGEST_SHOWN = 400  # characters of a prompt that are drawn below its field
@@ -20,6 +21,7 @@ class MOMUG_PT_motion(Sidebar, bpy.types.Panel):
             paragraph(layout, context, settings.prompt[:LONGEST_SHOWN])
         column = layout.column(align=True)
         row = column.row(align=True)
+        column.enabled = not settings.use_range
         row.enabled = not settings.auto_seconds
         row.prop(settings, "seconds")
         column.prop(settings, "auto_seconds", toggle=True, icon="TIME")
@@ -89,4 +91,38 @@ class MOMUG_PT_motion_options(Sidebar, bpy.types.Panel):
         layout.operator("momug.unload_backend", icon="CANCEL")
 
 
-CLASSES = (MOMUG_PT_motion, MOMUG_PT_motion_options)
+class MOMUG_PT_motion_destination(Sidebar, bpy.types.Panel):
+    bl_label = "Where It Goes"
+    bl_parent_id = "MOMUG_PT_motion"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context):
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        settings = properties.get(context.scene)
+        layout.prop(settings, "destination")
+        column = layout.column(align=True)
+        row = column.row(align=True)
+        row.prop(settings, "use_range")
+        row.operator("momug.range_of_keys", text="", icon="KEYFRAME")
+        if settings.use_range:
+            column.prop(settings, "range_start")
+            column.prop(settings, "range_end")
+        if settings.destination != takes.ACTION:
+            column = layout.column(align=True)
+            column.prop(settings, "blend_in")
+            column.prop(settings, "blend_out")
+        column = layout.column()
+        column.prop(settings, "only_selected")
+        column.prop(settings, "in_place")
+        column.prop(settings, "loop")
+        column.prop(settings, "foot_lock")
+        column.prop(settings, "reduce")
+        if settings.reduce:
+            column = layout.column(align=True)
+            column.prop(settings, "reduce_degrees")
+            column.prop(settings, "reduce_cm")
+
+
+CLASSES = (MOMUG_PT_motion, MOMUG_PT_motion_destination, MOMUG_PT_motion_options)

@@ -122,7 +122,7 @@ def blended(
     if not mode:
         values = existing + weight[:, None] * (generated - existing)
     else:
-        q = rot.slerp(to_quaternions(mode, existing), to_quaternions(mode, generated), weight)
+        q = _mixed(to_quaternions(mode, existing), to_quaternions(mode, generated), weight)
         values = _written_as(mode, q, existing[0], 0)
         if weight[-1] < 1.0 and len(values) > 1:
             late = _written_as(mode, q, existing[-1], -1)
@@ -134,6 +134,24 @@ def blended(
     untouched = weight <= 0.0
     values[untouched] = existing[untouched]
     return values, jumps
+
+
+def _mixed(existing: np.ndarray, generated: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Quaternions (T,4) between two tracks. Which way round a bone turns is chosen once for each blended end: the
+    shorter way of every frame would flip where the tracks are half a turn apart."""
+    mixed = generated.copy()
+    partial = np.flatnonzero(weight < 1.0)
+    for zone in np.split(partial, np.flatnonzero(np.diff(partial) > 1) + 1):
+        if not len(zone):
+            continue
+        apart = rot.continuous(rot.multiply(rot.conjugate(existing[zone]), generated[zone]))
+        if apart[len(zone) // 2, 0] < 0:
+            apart = -apart
+        sine = np.linalg.norm(apart[:, 1:], axis=-1)
+        angle = 2.0 * np.arctan2(sine, apart[:, 0])
+        axis = apart[:, 1:] / np.maximum(sine, 1e-12)[:, None]
+        mixed[zone] = rot.multiply(existing[zone], rot.from_axis_angle(axis, weight[zone] * angle))
+    return mixed
 
 
 def to_quaternions(mode: str, values: np.ndarray) -> np.ndarray:

@@ -81,10 +81,10 @@ def slot_named(action: bpy.types.Action, name: str):
 def remove_curve(action: bpy.types.Action, target: bpy.types.ID, curve: bpy.types.FCurve) -> None:
     """Take one f-curve out of ``action``, and its group when that is empty then."""
     bag = channels(action, slot_for(action, target))
-    group = curve.group
+    group = curve.group.name if curve.group is not None else None
     bag.fcurves.remove(curve)
-    if group is not None and not len(group.channels):
-        bag.groups.remove(group)
+    for left in [other for other in bag.groups if other.name == group and not len(other.channels)]:
+        bag.groups.remove(left)  # newer versions have done so
 
 
 def add_strip(

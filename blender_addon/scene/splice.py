@@ -104,6 +104,7 @@ def splice(
         restore(armature, action, done)
         raise
     done.written = digest(armature, action, done)
+    action.update_tag()
     return done
 
 
@@ -125,6 +126,7 @@ def restore(armature: bpy.types.Object, action: bpy.types.Action, done: Splice) 
             compat.remove_curve(action, armature, curve)
         else:
             key_data.write(curve, outside)
+    action.update_tag()
 
 
 def digest(armature: bpy.types.Object, action: bpy.types.Action, done: Splice) -> int:

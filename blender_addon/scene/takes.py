@@ -9,6 +9,7 @@ import json
 import logging
 import zlib
 from dataclasses import asdict, dataclass, field, fields
+from functools import lru_cache
 
 import bpy
 import numpy as np
@@ -25,7 +26,7 @@ _SPLICE = "momug_splice_"
 FORMER = "momug_former"  # the action that a new one took the place of, until it is accepted
 
 PENDING, ACCEPTED = "pending", "accepted"
-ACTION, NLA, SPLICE = "ACTION", "NLA", "SPLICE"
+DESTINATIONS = ACTION, NLA, SPLICE = "ACTION", "NLA", "SPLICE"
 _ARRAYS = ("rotations", "translation", "rest_offsets", "contacts")
 _LARGEST_MOTION = 200_000_000  # bytes; keeps a damaged file from filling the memory
 
@@ -94,10 +95,16 @@ def read(action: bpy.types.Action | None) -> list[Take]:
     if not isinstance(text, str) or not text:
         return []
     try:
-        return [_take(stored) for stored in json.loads(text)]
+        return [_take(stored) for stored in _loaded(text)]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         log.warning("what is stored on the action '%s' cannot be read: %r", action.name, error)
         return []
+
+
+@lru_cache(maxsize=64)
+def _loaded(text: str) -> list[dict]:
+    """Parsed once, for panels read it at every drawing; nothing in it is ever changed in place."""
+    return json.loads(text)
 
 
 def _take(stored: dict) -> Take:

@@ -13,6 +13,16 @@ from blender_addon import api, ask, properties, runtime
 from blender_addon.panels import CLASSES as PANELS
 
 
+class Given:
+    """The properties of a drawn button: only those of its operator can be set."""
+
+    def __init__(self, rna):
+        object.__setattr__(self, "rna", rna)
+
+    def __setattr__(self, name, _value):
+        assert name in self.rna.properties, f"{self.rna.identifier} has no {name}"
+
+
 class Layout:
     """Stands in for Blender's layout: takes every call and keeps the words that would be drawn."""
 
@@ -30,15 +40,22 @@ class Layout:
     def operator(self, name, **_options):
         self.buttons.append(name)
         module, function = name.split(".")
-        assert getattr(getattr(bpy.ops, module), function).get_rna_type()
+        return Given(getattr(getattr(bpy.ops, module), function).get_rna_type())
 
     def prop(self, owner, name, **_options):
         assert name in owner.bl_rna.properties
 
+    def prop_search(self, owner, name, data, names, **_options):
+        assert name in owner.bl_rna.properties and names in data.bl_rna.properties
+        self.words.append(getattr(owner, name))
+
+    def menu(self, name, **_options):
+        assert hasattr(bpy.types, name)
+
     def inner(self, **_options):
         return Layout(self.words, self.buttons)
 
-    row = column = box = inner
+    row = column = box = split = grid_flow = inner
 
     @property
     def text(self) -> str:
@@ -60,6 +77,8 @@ def draw() -> Layout:
     """All panels into one layout."""
     layout = Layout()
     for panel in PANELS:
+        if hasattr(panel, "poll") and not panel.poll(bpy.context):
+            continue
         drawn = Drawn(panel)
         panel.draw(drawn, bpy.context)
         layout.words += drawn.layout.words
@@ -171,8 +190,8 @@ def test_drawing_asks_for_a_map_once(addon, mannequin, monkeypatch):
     from blender_addon import results
 
     calls = []
-    original = results.armatures.bone_map
-    monkeypatch.setattr(results.armatures, "bone_map", lambda armature: calls.append(1) or original(armature))
+    original = results.stored_map.bone_map
+    monkeypatch.setattr(results.stored_map, "bone_map", lambda *given: calls.append(1) or original(*given))
     results.forget_maps()
     for _ in range(5):
         draw()

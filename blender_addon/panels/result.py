@@ -1,0 +1,65 @@
+"""The generated motion on the armature: keep it or not, other variations, other ways to put it into the scene."""
+
+import bpy
+
+from .. import commit, properties
+from ..scene import takes
+from .base import Sidebar, paragraph
+
+_TOGGLES = (
+    ("in_place", "In Place", "PINNED"),
+    ("loop", "Loop", "FILE_REFRESH"),
+    ("foot_lock", "Foot Lock", "LOCKED"),
+    ("reduce", "Fewer Keys", "KEYFRAME"),
+)
+_PLACES = ((takes.ACTION, "Action"), (takes.NLA, "Strip"), (takes.SPLICE, "Splice"))
+
+
+class MOMUG_PT_result(Sidebar, bpy.types.Panel):
+    bl_label = "Result"
+    bl_order = 2
+
+    @classmethod
+    def poll(cls, context):
+        armature = properties.chosen_armature(context)
+        return armature is not None and commit.current(armature) is not None
+
+    def draw(self, context):
+        layout = self.layout
+        found = commit.current(properties.chosen_armature(context))
+        take = found.take
+        waiting = take.state == takes.PENDING
+        where = f"frames {take.first} to {take.last}"
+        told = commit.recipe(found).get("prompt") or found.action.name
+        paragraph(layout, context, f"{told} ({where})", "ACTION")
+        if waiting:
+            self.draw_decision(layout, found)
+        grid = layout.grid_flow(row_major=True, columns=2, even_columns=True, align=True)
+        for name, label, icon in _TOGGLES:
+            on = getattr(take.options, name)
+            given = grid.operator("momug.change_result", text=label, icon=icon, depress=on)
+            setattr(given, name, not on)
+        if waiting:
+            row = layout.row(align=True)
+            for place, label in _PLACES:
+                here = take.options.destination == place
+                row.operator("momug.change_result", text=label, depress=here).destination = place
+        layout.operator("momug.change_result", text="More...", icon="PREFERENCES")
+
+    @staticmethod
+    def draw_decision(layout, found) -> None:
+        shown, count = commit.variations(found)
+        if count > 1:
+            row = layout.row(align=True)
+            row.operator("momug.show_variation", text="", icon="TRIA_LEFT").step = -1
+            middle = row.row(align=True)
+            middle.alignment = "CENTER"
+            middle.label(text=f"Variation {shown + 1} of {count}")
+            row.operator("momug.show_variation", text="", icon="TRIA_RIGHT").step = 1
+        row = layout.row(align=True)
+        row.scale_y = 1.3
+        row.operator("momug.accept", icon="CHECKMARK").keep_others = False
+        row.operator("momug.reject", icon="X")
+
+
+CLASSES = (MOMUG_PT_result,)
