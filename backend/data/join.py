@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from backend.data.feet import EASE, move_feet, smoothstep
-from backend.data.tracks import runs
 from backend.data.retime import with_contacts
+from backend.data.tracks import runs
 from backend.motion import rotations as rot
 from backend.motion.skeleton import JOINT_INDEX, JOINTS, Motion
 

@@ -1,11 +1,11 @@
 """Which clips follow each other: sequences of two to four different actions whose poses fit."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from backend.data.acts import action
 from backend.data.join import MOST_SHIFT, join, pose_features
 from backend.motion.skeleton import Motion
 
@@ -18,14 +18,6 @@ WASTE = 0.05  # metres of distance that the cutting away of a whole clip is wort
 WHOLE = 0.15  # share of a clip from which on the phrases of its row may no longer hold
 SEAM_JERK = 450.0  # m/s^3, or that of the clips themselves
 DIMENSIONS = 40
-GAITS = {"walks", "runs", "jogs", "steps", "strides", "strolls", "marches", "moves"}
-
-
-def action(row: dict) -> str:
-    """What the person does, as one name: walks of all ways are one action."""
-    phrase = (row.get("phrases") or [""])[0]
-    verb = phrase.split(" ")[0]
-    return verb if verb in GAITS else re.sub(r"\b(left|right|both|once|twice)\b", "", phrase)
 
 
 def sequences(
