@@ -56,6 +56,7 @@ def conditions(m: dict, motion: Motion) -> dict[str, float]:
         "squats": sum(e["count"] for e in m["events"] if e["kind"] == "low"),
         "ducks": float(m["lowest"] < 0.72 and m["distance"] > 0.7),
         "stops": float(moving_end),
+        "straddles": len(swings(np.linalg.norm(joints[:, J["left_ankle"]] - joints[:, J["right_ankle"]], axis=1), 0.2)),
         "twist": float(np.ptp(twist)),
         "twists": len(swings(twist, 40)),
         "left_near_head": near["left"],

@@ -24,6 +24,7 @@ __all__ = [
     "swap_sides", "vocabulary",
 ]  # fmt: skip
 
+_POSTURE = re.compile("stands|is|stays|sits|jumps|hops|does j|crouch|squat|kneel|lie|bend|waits")
 LEAST, MOST = 6, 9  # sentences for a window
 _GENERIC = {
     "stands",
@@ -130,11 +131,8 @@ def _about_acts(acts: list[list[str]], told: list[dict], m: dict, voice: _Voice)
         found.append(voice.says(voice.pick([f"{what} and {way}", f"{way} while {gerund(what)}"])))
     found += [voice.says(voice.pick(other)) for other in acts[1:]]
     found += [voice.doing(voice.pick(act)), plain(voice.pick(act))]
-    if (
-        len(told) == 1
-        and m["distance"] < 0.5
-        and (calm := [p for p in act if not re.match("stands|is|stays|sits|jumps|hops|does j", p)])
-    ):
+    calm = [p for p in act if not _POSTURE.match(p)]
+    if len(told) == 1 and m["distance"] < 0.5 and calm:
         found.append(voice.says(f"stands in place and {voice.pick(calm)}"))
     return found
 

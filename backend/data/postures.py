@@ -100,12 +100,15 @@ def _posture(t: Tracks, deep: np.ndarray, behind: np.ndarray) -> dict:
     ahead, aside = (middle(way) for way in t.heading(apart))
     over = [middle(t.joints[:, J[f"{s}_wrist"], 1]) for s in SIDES]
     hung = min(over) > head  # both hands over the head may hold on to a bar
+    middle_of = lambda part: sum(t.joints[deep, J[f"{s}_{part}"]] for s in SIDES) / 2  # noqa: E731
+    # hands that carry weight stand well away from the feet
+    reach = float(np.median(np.hypot(*(middle_of("wrist") - middle_of("ankle"))[:, [0, 2]].T)))
     side = ""
     if up < -0.2 or head < height - 0.35:
         name = "upside"
     elif head < 0.5 and height < 0.4:
         name = "lie"
-    elif hands < 0.25 and lean > 50 and height < 0.68:
+    elif hands < 0.25 and lean > 50 and height < 0.68 and reach > 0.4:
         name = "fours"
     elif min(knees) < 0.17 and height > 0.26:
         name = "kneel"

@@ -13,10 +13,12 @@ An event is a plain dict: kind, start, stop (frames) and its figures. Kinds and 
 - reach: side, to (front, down); spread; balance: side, seconds
 """
 
+import itertools
+
 import numpy as np
 
 from backend.data import limbs
-from backend.data.tracks import SIDES, Tracks
+from backend.data.tracks import SIDES, Tracks, runs, swings
 
 SHUFFLE = 0.45  # metres of travel that are not worth a word
 TRAVEL = ("walk", "run", "backward", "left", "right")
@@ -41,17 +43,10 @@ def _body(t: Tracks, found: dict) -> list[dict]:
             beside = {phases[k]["kind"] for k in (i - 1, i + 1) if 0 <= k < len(phases)}
             if p["distance"] >= (0.7 if "jump" in beside else SHUFFLE):
                 events += _travel(t, p, found["steps"])
-        elif p["kind"] == "turn":
-            a, b = max(0, p["start"] - 5), min(t.frames, p["stop"] + 5) - 1
-            turn = float(t.feet_yaw[b] - t.feet_yaw[a])
-            if abs(turn) > 30 and turn * p["turn"] > 0:
-                if before and before["kind"] == "turn" and before["turn"] * turn > 0 and a - before["stop"] < 20:
-                    before["turn"], before["stop"] = round(before["turn"] + turn, 1), p["stop"]
-                else:
-                    events.append({"kind": "turn", "start": a, "stop": b + 1, "turn": round(turn, 1)})
         elif p["kind"] == "still" and before and before["kind"] == "travel" and before["speed"] > 0.7:
             if p["stop"] - p["start"] >= t.span(0.4) and p["start"] - before["stop"] <= 2:
                 events.append({"kind": "stop", "start": p["start"], "stop": p["stop"]})
+    events += _turns(t, phases)
     events += _jumps(t, found["jumps"])
     down = found["landing"]
     if down:
@@ -66,6 +61,24 @@ def _body(t: Tracks, found: dict) -> list[dict]:
                 e["start"] = low["stop"] + 5
     events += lows
     return sorted(events, key=lambda e: e["start"])
+
+
+def _turns(t: Tracks, phases: list[dict]) -> list[dict]:
+    """Turns on the spot by more than 35 degrees, seen from the feet, so that the hips may twist and sway."""
+    events: list[dict] = []
+    standing = np.zeros(t.frames, dtype=bool)
+    for p in phases:
+        away = p["kind"] in TRAVEL and p["distance"] >= SHUFFLE
+        standing[p["start"] : p["stop"]] = not away and p["kind"] not in ("jump", "low")
+    for a, b in runs(standing, t.span(0.3)):
+        yaw = t.feet_yaw[a:b]
+        for first, last in itertools.pairwise([0, *swings(yaw, 35.0), len(yaw) - 1]):
+            turn = float(yaw[last] - yaw[first])
+            if abs(turn) > 35 and last > first:
+                done = (yaw[first : last + 1] - yaw[first]) / turn
+                start, stop = a + first + int((done > 0.12).argmax()), a + first + int((done > 0.88).argmax())
+                events.append({"kind": "turn", "start": start, "stop": stop + 1, "turn": round(turn, 1)})
+    return events
 
 
 def _merged(t: Tracks, phases: list) -> list[dict]:
@@ -109,7 +122,7 @@ def _travel(t: Tracks, p: dict, steps: list[dict]) -> list[dict]:
 
 
 def _jumps(t: Tracks, jumps: list[dict]) -> list[dict]:
-    """Jumps; those that follow each other within a second and go the same way are counted together."""
+    """Jumps; those that follow each other within two seconds and go the same way are counted together."""
     events: list[dict] = []
     for j in jumps:
         length = float(np.hypot(j["forward"], j["left"]))
@@ -118,7 +131,7 @@ def _jumps(t: Tracks, jumps: list[dict]) -> list[dict]:
             ahead = abs(j["forward"]) >= abs(j["left"])
             way = ("forward" if j["forward"] > 0 else "backward") if ahead else "left" if j["left"] > 0 else "right"
         last = events[-1] if events else None
-        if last and j["start"] - last["stop"] < t.span(1.0) and (last["way"], last["leg"]) == (way, j["leg"]):
+        if last and j["start"] - last["stop"] < t.span(1.8) and (last["way"], last["leg"]) == (way, j["leg"]):
             last["count"] += 1
             last["rise"], last["length"] = max(last["rise"], j["rise"]), round(max(last["length"], length), 2)
             last["turn"], last["stop"] = round(last["turn"] + j["turn"], 1), j["stop"]
@@ -137,15 +150,20 @@ def _lows(t: Tracks, found: dict) -> list[dict]:
         jumping = jumping or bool(found["landing"]) and low["start"] <= found["landing"] + 6
         if jumping and low["stop"] - low["start"] < t.span(1.2):
             continue  # the dip before or after a flight
-        if low["distance"] > 0.8 and low["posture"] in (
-            "squat",
-            "crouch",
-            "lunge",
-            "wide",
-            "bend",
-            "fours",
-            "kneel",
-            "lie",
+        if (
+            low["distance"] > 0.8
+            and (low["depth"] > 0.45 or low["posture"] in ("lie", "fours"))
+            and low["posture"]
+            in (
+                "squat",
+                "crouch",
+                "lunge",
+                "wide",
+                "bend",
+                "fours",
+                "kneel",
+                "lie",
+            )
         ):
             events.append(_low_travel(t, low, found["steps"]))
             continue

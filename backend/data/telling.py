@@ -25,7 +25,7 @@ def beats(m: dict, descriptions: Sequence[str] = (), acts: Sequence[Sequence[str
     if not activities.may_wave(list(descriptions)):
         events = [e for e in events if e["kind"] != "wave"]
     named = " ".join(p for act in acts for p in act)
-    body = _body([e for e in events if e["kind"] in BODY], m)
+    body = _body([e for e in events if e["kind"] in BODY])
     limbs = _limbs([e for e in events if e["kind"] not in BODY], body, m, named)
     return _ordered(body, limbs, m)
 
@@ -35,16 +35,10 @@ def _overlap(a: dict, b: dict, gap: int = 0) -> int:
     return min(a["stop"], b["stop"] + gap) - max(a["start"], b["start"] - gap)
 
 
-def _body(events: list[dict], m: dict) -> list[dict]:
+def _body(events: list[dict]) -> list[dict]:
     result: list[dict] = []
     for e in events:
         last = result[-1] if result else None
-        if e["kind"] == "turn":
-            # the hips' sway comes back at once: a turn stays, or another one undoes it
-            stays = m["turn"] * e["turn"] > 0 and abs(m["turn"]) > 25
-            undone = any(q["kind"] == "turn" and q["turn"] * e["turn"] < 0 for q in events)
-            if not (stays or undone):
-                continue
         if e["kind"] == "bend" and last and last["kind"] == "bend" and e["start"] - last["stop"] < 90:
             last["count"], last["stop"] = last.get("count", 1) + 1, e["stop"]
             continue
@@ -164,6 +158,8 @@ def _weight(e: dict) -> int:
     """How much of the whole an event is to the eye: its frames, more for what is short but striking."""
     extra = {"jump": 60, "kick": 45, "punch": 45, "wave": 45, "throw": 45, "clap": 60, "bend": 30, "low": 30}
     less = {"stop": -60, "lower": -30, "lean": -40, "stand": 15, "reach": -20}
+    if e.get("began") and not e.get("ended"):
+        return (e["stop"] - e["start"]) // 3  # what it ends in tells more than what it begins with
     if e.get("gait") == "step":
         return (e["stop"] - e["start"]) // 2
     return e["stop"] - e["start"] + extra.get(e["kind"], 0) + less.get(e["kind"], 0)

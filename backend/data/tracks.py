@@ -60,7 +60,7 @@ class Tracks:
             [np.minimum(ground[:, J[f"{s}_ankle"]], ground[:, J[f"{s}_foot"]]) for s in SIDES], 1
         )
         # the way the feet point, which twisting hips do not change
-        feet = sum(unit(joints[:, J[f"{s}_foot"]] - joints[:, J[f"{s}_ankle"]]) for s in SIDES)
+        feet = sum(joints[:, J[f"{s}_foot"]] - joints[:, J[f"{s}_ankle"]] for s in SIDES)
         self.feet_yaw = np.degrees(smooth(np.unwrap(np.arctan2(feet[:, 0], feet[:, 2])), window))
 
     def rate(self, values: np.ndarray) -> np.ndarray:
@@ -84,12 +84,6 @@ class Tracks:
 def length(vectors: np.ndarray) -> np.ndarray:
     """Lengths (...) of vectors (...,3)."""
     return np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (...,3) laid on the floor with length 1."""
-    flat = vectors * [1, 0, 1]
-    return flat / np.maximum(np.linalg.norm(flat, axis=-1, keepdims=True), 1e-6)
 
 
 def smooth(values: np.ndarray, window: int) -> np.ndarray:
