@@ -51,7 +51,11 @@ def generate(options: argparse.Namespace) -> None:
     from backend.motion import formats
 
     fields = {name: getattr(options, name) for name in ("prompt", "seconds", "seed", "steps", "preset", "variations")}
-    fields["guidance_scale"] = options.guidance
+    fields |= {"guidance_scale": options.guidance, "loop": options.loop}
+    fields |= {"style": options.style, "style_weight": options.style_weight}
+    if options.then:
+        parts = [(options.prompt, options.seconds), *((text, _seconds(told)) for text, told in options.then)]
+        fields["timeline"] = [{"prompt": text, "seconds": seconds} for text, seconds in parts]
     if options.out.suffix.lower() not in formats.WRITERS:  # told before the work, not after
         raise BackendError("bad_file", f"{options.out.name}: the file has to be {', '.join(formats.WRITERS)}.")
     capabilities = requests.available_model(options.model, models.describe(paths.checkpoints_folder()))
@@ -74,6 +78,15 @@ def generate(options: argparse.Namespace) -> None:
     print("seconds: " + ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in timings.items()))
 
 
+def _seconds(told: str) -> float | None:
+    if told == "auto":
+        return None
+    try:
+        return float(told)
+    except ValueError as error:
+        raise BackendError("bad_duration", f"{told!r} is no number of seconds.", 'Give a number, or "auto".') from error
+
+
 def caption(options: argparse.Namespace) -> None:
     from backend import models, paths, requests
     from backend.motion import formats
@@ -88,15 +101,43 @@ def caption(options: argparse.Namespace) -> None:
 
 
 def dataset_build(options: argparse.Namespace) -> None:
+    from backend.data import inspect
     from backend.data.build import build
 
-    _print_record(build(options.source, options.out, options.recipe, blender_python=options.blender_python))
+    build(
+        options.source,
+        options.out,
+        options.recipe,
+        lambda line: print(line, file=sys.stderr, flush=True),
+        options.blender_python,
+        options.splits,
+        not options.no_augment,
+    )
+    print(inspect.report(options.out, count=0))
 
 
 def dataset_inspect(options: argparse.Namespace) -> None:
     from backend.data import inspect
 
-    print(inspect.report(options.data, options.split, options.count, find=options.find))
+    if options.page or options.png:
+        inspect.pictures(
+            options.data,
+            options.split,
+            options.count,
+            options.seed,
+            options.find,
+            options.kind,
+            options.page,
+            options.png,
+        )
+    else:
+        print(inspect.report(options.data, options.split, options.count, options.seed, options.find, options.kind))
+
+
+def dataset_encode(options: argparse.Namespace) -> None:
+    from backend.data.encode import encode
+
+    _print_record(encode(options.data, options.codec, options.out, lambda line: print(line, file=sys.stderr)))
 
 
 def train(options: argparse.Namespace) -> None:
@@ -104,22 +145,52 @@ def train(options: argparse.Namespace) -> None:
     from backend import training
 
     _print_record(
-        training.train(options.recipe, options.data, options.out, options.resume, options.max_minutes, options.device)
+        training.train(
+            options.recipe, options.data, options.out, options.resume, options.max_minutes, options.device, options.name
+        )
     )
 
 
-def evaluate(options: argparse.Namespace) -> None:
-    from backend import evaluation
+def style_install(options: argparse.Namespace) -> None:
+    from backend.training.style import install
 
-    record = evaluation.evaluate(options.model, options.data, options.split, device=options.device)
+    print(install(options.folder))
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    logging.getLogger().setLevel(logging.INFO)  # it takes minutes: say where it is
+    from backend.evaluation import page, proof, report
+
+    if options.prove:
+        record = proof.prove(options.data, options.split, options.evaluator)
+        told = proof.text_table(record)
+        drawn = page.proof_page(record, told) if options.html else ""
+    else:
+        record, pictures = report.evaluate(
+            options.model,
+            options.data,
+            options.split,
+            options.device,
+            options.seeds,
+            options.preset,
+            not options.no_captions,
+            options.evaluator,
+        )
+        told = report.text_table(record)
+        drawn = page.page(record, pictures) if options.html else ""
     if options.json:
-        text = json.dumps(record, indent=1, allow_nan=False)
-        try:
-            options.json.parent.mkdir(parents=True, exist_ok=True)
-            options.json.write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise BackendError("bad_file", f"{options.json} could not be written: {error.strerror}.") from error
-    _print_record(record)
+        _write(options.json, json.dumps(record, indent=1, allow_nan=False) + "\n")
+    if options.html:
+        _write(options.html, drawn)
+    print(told)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BackendError("bad_file", f"{path} could not be written: {error.strerror}.") from error
 
 
 def base_convert(options: argparse.Namespace) -> None:
@@ -170,6 +241,16 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--guidance", type=float)
     one.add_argument("--variations", type=int, default=1, help="more than one: OUT-1, OUT-2, ...")
     one.add_argument("--preset")
+    one.add_argument(
+        "--then",
+        nargs=2,
+        action="append",
+        metavar=("PROMPT", "SECONDS"),
+        help='what comes next in the same motion; may be given often; SECONDS may be "auto"',
+    )
+    one.add_argument("--loop", action="store_true", help="the end leads into the beginning")
+    one.add_argument("--style", metavar="NAME", help="a style pack that is installed")
+    one.add_argument("--style-weight", type=float, default=1.0, metavar="0..1")
 
     one = command(commands, "caption", caption, "describe a motion file in words", model)
     one.add_argument("file", type=Path, metavar="FILE", help=".npz, .bvh or .amc")
@@ -177,7 +258,7 @@ def _parser() -> argparse.ArgumentParser:
         "--fps", type=_positive, metavar="N", help="the file's rate, where it says none or a wrong one (.amc: 120)"
     )
 
-    dataset = commands.add_parser("dataset", help="build or inspect training data").add_subparsers(
+    dataset = commands.add_parser("dataset", help="build, inspect or encode training data").add_subparsers(
         required=True, metavar="COMMAND"
     )
     one = command(dataset, "build", dataset_build, "turn capture into a training set")
@@ -187,11 +268,23 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--blender-python", type=Path, metavar="FILE", help="reads GLB and FBX clips (default: MOMUG_BLENDER_PYTHON)"
     )
-    one = command(dataset, "inspect", dataset_inspect, "say what a training set holds")
+    one.add_argument(
+        "--splits", type=Path, metavar="FILE", help="which clip is on which side (default: OUT/splits.json if there)"
+    )
+    one.add_argument("--no-augment", action="store_true", help="only what was captured, and its mirror image")
+    one = command(dataset, "inspect", dataset_inspect, "say or show what a training set holds")
     one.add_argument("data", type=Path, metavar="DIR")
     one.add_argument("--split", default="train")
     one.add_argument("--count", type=int, default=5, help="how many windows to show (default: 5)")
+    one.add_argument("--seed", type=int, default=0, help="which ones")
     one.add_argument("--find", default="", metavar="TEXT", help="only windows whose captions hold this text")
+    one.add_argument("--kind", default="", help="only windows of this kind: real, extended, piece, joined, ...")
+    one.add_argument("--page", type=Path, metavar="FILE.html", help="a page with stick figures and captions")
+    one.add_argument("--png", type=Path, metavar="FILE", help="the same as a picture")
+    one = command(dataset, "encode", dataset_encode, "write a training set as the latents of a codec")
+    one.add_argument("--data", type=Path, required=True, metavar="DIR")
+    one.add_argument("--codec", type=Path, required=True, metavar="DIR", help="holds codec.json and codec.safetensors")
+    one.add_argument("--out", type=Path, required=True, metavar="DIR")
 
     one = command(commands, "train", train, "train a recipe", device)
     one.add_argument("--recipe", required=True, metavar="NAME|FILE")
@@ -199,11 +292,22 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--out", type=Path, required=True, metavar="DIR")
     one.add_argument("--resume", action="store_true", help="go on where OUT was left")
     one.add_argument("--max-minutes", type=_positive, metavar="N")
+    one.add_argument("--name", help="what a style pack is to be called (recipe style)")
+
+    style = commands.add_parser("style", help="style packs").add_subparsers(required=True, metavar="COMMAND")
+    one = command(style, "install", style_install, "put a trained style pack where the backend finds it")
+    one.add_argument("folder", type=Path, metavar="DIR", help="RUN/best of `train --recipe style`")
 
     one = command(commands, "evaluate", evaluate, "measure a model on a data set", model)
     one.add_argument("--data", type=Path, required=True, metavar="DIR")
     one.add_argument("--split", default="test")
+    one.add_argument("--seeds", type=int, default=5, help="how often everything is generated (default: 5)")
+    one.add_argument("--preset", help="one of the model's presets (default: its default)")
+    one.add_argument("--no-captions", action="store_true", help="leave out the scores of captions")
+    one.add_argument("--evaluator", type=Path, metavar="DIR", help="another evaluator than the installed one")
+    one.add_argument("--prove", action="store_true", help="test the evaluator and the checks on real motion instead")
     one.add_argument("--json", type=Path, metavar="OUT")
+    one.add_argument("--html", type=Path, metavar="OUT", help="a page with tables, curves and pictures")
 
     base = commands.add_parser("base", help="the base language model").add_subparsers(required=True, metavar="COMMAND")
     one = command(base, "convert", base_convert, "convert a GGUF file once to safetensors")

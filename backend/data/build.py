@@ -1,203 +1,163 @@
-"""From folders of capture to a data set of captioned windows.
+"""From folders of capture to a data set of captioned windows: find, read, clean and cut, sort out, augment, describe.
 
-Layout of the result, per split (train, val, test):
-``<split>.npz``: ``rotations`` (sumT,22,4) float32 wxyz local, ``translation`` (sumT,3) float32, ``contacts`` (sumT,4)
-uint8, ``starts`` (N,) and ``lengths`` (N,) int64; ``<split>.jsonl``: one window a line in the same order (id, clip,
-start, end, mirrored, extended, captions, labels, licence, source). Every window starts at x = z = 0, heading +Z.
+What comes out is described in :mod:`backend.data.store`; beside it lie ``splits.json`` (which clip is on which side),
+``provenance.jsonl`` (where each window comes from) and ``statistics.json``. Every window starts at x = z = 0, facing +Z.
 """
 
 import hashlib
 import json
-import math
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from backend.data import blender, characters, clean, describe, extend
-from backend.data.measure import measure
+from backend.data import augment, blender, clean, cuts, duplicates, ground, rows, splits, summary
+from backend.data.clips import Clip, find_clips
+from backend.data.cuts import Cut
+from backend.data.splits import SPLITS
+from backend.data.store import Batch, Work, write_rows, write_split
 from backend.errors import BackendError
 from backend.motion import formats
 from backend.motion.skeleton import Motion
 
-SPLITS = ("train", "val", "test")
-HELD_OUT = {"val": 0.09, "test": 0.05}
-HELD_SUBJECTS = 0.08  # share of performers who are seen in the test split only
 IDLE_SHARE = 0.05
-RECIPES = ("shippable", "noncommercial")
-READABLE = {"amc", "bvh", "txt117", "npz"}
+SEED = 0
+Progress = Callable[[str], None]
 
 
 @dataclass
-class Clip:
-    """One source clip and what is known about it."""
+class Split:
+    """Windows of one split: motions and rows in the same order."""
 
-    id: str
-    path: Path
-    format: str
-    fps: float | None = None
-    skeleton: Path | None = None
-    captions: list[dict] = field(default_factory=list)
-    subject: str | None = None
-    trial: str = ""
-    licence: str = "unknown"
-    source: str = ""
-    skip: str = ""
-    animation: str | None = None
+    motions: list[Motion] = field(default_factory=list)
+    rows: list[dict] = field(default_factory=list)
 
-    @property
-    def name(self) -> str | None:
-        """The name an animator gave the clip, where that is all that is known of it."""
-        names = [c["text"] for c in self.captions if c.get("source") == "clip name"]
-        return names[0] if names and self.format in blender.FORMATS else None
-
-
-def find_clips(sources: list[Path], recipe: str) -> Iterator[Clip]:
-    """All clips of the folders: by clips.jsonl where there is one, else every motion file with its name as text."""
-    for folder in sources:
-        folder = Path(folder)
-        table = folder / "clips.jsonl"
-        if table.is_file():
-            for number, line in enumerate(table.read_text(encoding="utf-8").splitlines(), 1):
-                try:
-                    yield _from_row(folder, json.loads(line), recipe)
-                except (ValueError, KeyError, TypeError) as error:
-                    raise BackendError(
-                        "bad_file", f"{table.name}, line {number}: this is no clip ({error})."
-                    ) from error
-        elif folder.is_dir():
-            for path in sorted(folder.rglob("*")):
-                if path.suffix.lower() in formats.READERS:
-                    text = re.sub(r"[\W_]+", " ", path.stem).strip()
-                    caption = {"text": text, "start": None, "end": None, "mirrored": False, "source": "file name"}
-                    kind = path.suffix[1:].lower()
-                    kind = "txt117" if kind == "txt" else kind
-                    yield Clip(path.stem, path, kind, captions=[caption], trial=path.stem, source=folder.name)
-        else:
-            raise BackendError("bad_file", f"{folder} is not a folder of motion files.")
-
-
-def _from_row(folder: Path, row: dict, recipe: str) -> Clip:
-    skip = ""
-    fps = float(row.get("fps") or 30)
-    if recipe == "shippable" and not row.get("shippable"):
-        skip = "licence does not allow it"
-    elif row["format"] not in READABLE | blender.FORMATS:
-        skip = f"format {row['format']} is not read yet"
-    elif row.get("excerpt"):
-        if row.get("tempo_estimate"):
-            fps /= float(row["tempo_estimate"])
-        else:
-            skip = "excerpt without a known tempo"
-    elif row.get("quality") != "ok":
-        skip = "marked odd"
-    trial = row.get("same_trial_as") or row.get("trial") or row["id"]
-    trial = trial if isinstance(trial, str) else trial[0]
-    return Clip(
-        row["id"], folder / row["file"], row["format"], fps, folder / row["skeleton"] if row.get("skeleton") else None,
-        row.get("captions", []), row.get("subject"), trial.removeprefix("cmu_"), row.get("licence", "unknown"),
-        row.get("source", ""), skip, row.get("animation"),
-    )  # fmt: skip
-
-
-def split_of(clip: Clip) -> str:
-    """The split of a clip: by performer for a few, else by trial; the same in every build.
-
-    Named clips of characters are all learnt from: each is the only take of its action, and they share parts.
-    """
-    if clip.name:
-        return "train"
-    if clip.subject and _unit("performer " + clip.subject) < HELD_SUBJECTS:
-        return "test"
-    value = _unit("trial " + re.sub(r"_\w{6}$", "", clip.trial))
-    if value < HELD_OUT["test"]:
-        return "test"
-    return "val" if value < HELD_OUT["test"] + HELD_OUT["val"] else "train"
-
-
-def _unit(text: str) -> float:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
-
-
-def _seed(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
-
-
-class _Split:
-    def __init__(self):
-        self.motions: list[Motion] = []
-        self.rows: list[dict] = []
-
-    def add(self, motion: Motion, row: dict) -> None:
-        self.motions.append(motion)
-        self.rows.append(row)
+    def add(self, window: tuple[Motion, dict]) -> None:
+        self.motions.append(window[0])
+        self.rows.append(window[1])
 
 
 def build(
     sources: list[Path],
     out: Path,
     recipe: str = "shippable",
-    progress: Callable[[str], None] = print,
+    progress: Progress = print,
     blender_python: str | Path | None = None,
+    splits_file: Path | None = None,
+    more: bool = True,
 ) -> dict:
-    """Read, clean, cut, describe and save. Returns the statistics that it also writes to ``statistics.json``.
+    """Build the data set in ``out``; returns the statistics that it also writes to ``statistics.json``.
 
     recipe 'shippable' uses only clips whose licence lets a trained model be given away; 'noncommercial' uses all.
     blender_python: a Python with ``bpy`` (or a Blender) that reads GLB and FBX clips; without it and without
-    ``MOMUG_BLENDER_PYTHON`` they are left out. Raises BackendError('bad_request' or 'bad_file').
+    ``MOMUG_BLENDER_PYTHON`` they are left out. splits_file: splits of clips to keep (default: those of the data set
+    that is already in ``out``). more: augment the training split. A build that was interrupted goes on where it was.
+    Raises BackendError('bad_request' or 'bad_file').
     """
-    if recipe not in RECIPES:
-        raise BackendError("bad_request", f"There is no recipe {recipe!r}; use {' or '.join(map(repr, RECIPES))}.")
-    python = blender.interpreter(blender_python)
-    clips = list(find_clips([Path(s) for s in sources], recipe))
-    reasons = _through_blender(clips, python, progress)
-    splits = {name: _Split() for name in SPLITS}
+    out = Path(out)
+    problems: list[str] = []
     dropped: Counter = Counter()
-    failed: list[str] = []
-    used = 0
-    named: dict[str, tuple[Clip, Motion]] = {}
-    for number, clip in enumerate(clips, 1):
-        if number % 50 == 0:
-            windows = sum(len(s.rows) for s in splits.values())
-            progress(f"{number}/{len(clips)} clips, {windows} windows")
+    clips = find_clips([Path(s) for s in sources], recipe, problems)
+    fixed = splits.load(splits_file or out / splits.FILE) if splits_file or (out / splits.FILE).is_file() else {}
+    python = blender.interpreter(blender_python)
+    out.mkdir(parents=True, exist_ok=True)
+    work = Work(out / ".work")
+    steps = summary.Steps(progress)
+    steps.clips("found", clips)
+    motions = _read(clips, python, work, problems, progress)
+    for clip in clips:
         if clip.skip:
             dropped["clip: " + clip.skip] += 1
-            continue
-        try:
-            if clip.id in reasons:
-                raise BackendError("bad_file", reasons[clip.id])
-            motion = _read(clip)
-        except BackendError as error:
-            failed.append(f"{clip.id}: {error.message}")
-            dropped["clip: could not be read"] += 1
-            continue
-        used += 1
-        if clip.name:
-            named[clip.id] = clip, motion
-        else:
-            _add_windows(clip, motion, splits[split_of(clip)], split_of(clip), dropped)
-    for piece in characters.pieces({id_: (clip.name, motion) for id_, (clip, motion) in named.items()}, dropped):
-        clip = named[piece.clip][0]
-        _add(clip, piece.motion, 0, piece.motion.frames, splits[split_of(clip)], split_of(clip), dropped, piece=piece)
-    if not any(s.rows for s in splits.values()):
+    clips = [clip for clip in clips if clip.id in motions]
+    if not clips:
         raise BackendError("bad_file", "No usable motion was found in " + ", ".join(str(s) for s in sources) + ".")
-    for split in splits.values():
-        _limit_idle(split, dropped)
-    statistics = _save(splits, Path(out), recipe)
-    statistics |= {"clips_used": used, "dropped": dict(dropped.most_common()), "unreadable": failed}
-    (Path(out) / "statistics.json").write_text(json.dumps(statistics, indent=1), encoding="utf-8")
+    steps.clips("licence and quality allow it, readable", clips)
+
+    named = frozenset(clip.id for clip in clips if clip.name)
+    copies = duplicates.find(motions, progress)
+    gone = duplicates.redundant(copies, motions, named)
+    side, notes = splits.assign(clips, [(c.first, c.second) for c in copies], fixed)
+    dropped["clip: a copy of another"] += len(gone)
+    clips = [clip for clip in clips if clip.id not in gone]
+    steps.clips("without copies", clips)
+
+    windows = _cut(clips, motions, side, dropped, steps)
+    gates: Counter = Counter()
+    good = _sound(windows, dropped, gates)
+    if not good:
+        why = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common(3) if count)
+        raise BackendError("bad_file", f"No window of the {len(clips)} clips can be used: {why or 'too short'}.")
+    steps.windows("sound", good)
+    idle = {i for s in SPLITS for i in cuts.idle_beyond([c for c in good if side[c.clip.id] == s], IDLE_SHARE)}
+    dropped["window: idle, beyond the share of 5 %"] += len(idle)
+    good = [cut for cut in good if cut.id not in idle]
+    steps.windows("idle capped", good)
+
+    known = {clip.id: clip for clip in clips}
+    data = {name: Split() for name in SPLITS}
+    for number, cut in enumerate(good, 1):
+        for mirrored in (False, True) if side[cut.clip.id] == "train" else (False,):
+            data[side[cut.clip.id]].add(rows.of_cut(cut, side[cut.clip.id], mirrored, known))
+        _tell(progress, "described", number, len(good))
+    if more:
+        _augment(data["train"], {cut.id: cut for cut in good}, known, work, gates, dropped, progress)
+    steps.rows("described and augmented", [row for name in SPLITS for row in data[name].rows if not row["mirrored"]])
+    steps.rows("mirrored", [row for name in SPLITS for row in data[name].rows])
+
+    sources_of = [rows.provenance(row, known) for name in SPLITS for row in data[name].rows]
+    for name in SPLITS:
+        write_split(out, name, data[name].motions, data[name].rows)
+    write_rows(out / "provenance.jsonl", sources_of)
+    splits.save(out / splits.FILE, fixed | side)
+    statistics = {
+        "recipe": recipe,
+        "splits": {name: summary.of_split(data[name].motions, data[name].rows) for name in SPLITS},
+        "steps": steps.table,
+        "clips_used": len(clips),
+        "gates": summary.pass_rates(gates),
+        "copies": [f"{c.first} = {c.second}" + ("" if c.whole else " (in part)") for c in copies],
+        "splits_changed": notes,
+        "dropped": dict(dropped.most_common()),
+        "unreadable": problems,
+    }
+    (out / "statistics.json").write_text(json.dumps(statistics, indent=1, ensure_ascii=False), encoding="utf-8")
+    work.clear()
     return statistics
 
 
-def _through_blender(clips: list[Clip], python: Path | None, progress: Callable[[str], None]) -> dict[str, str]:
+def _tell(progress: Progress, what: str, number: int, total: int) -> None:
+    if number % 500 == 0 or number == total:
+        progress(f"{what} {number}/{total}")
+
+
+def _read(
+    clips: list[Clip], python: Path | None, work: Work, problems: list[str], progress: Progress
+) -> dict[str, Motion]:
+    """The canonical motion of every clip that can be read, by its id; a file that cannot is told in ``problems``."""
+    reasons = _through_blender(clips, python, progress)
+    wanted = [clip for clip in clips if not clip.skip]
+    found = {}
+    for number, clip in enumerate(wanted, 1):
+        try:
+            if clip.id in reasons:
+                raise BackendError("bad_file", reasons[clip.id])
+            motions, _ = work.batch(_key(clip), lambda clip=clip: ([_read_clip(clip)], {}))
+            found[clip.id] = motions[0]
+            clip.seconds = motions[0].seconds
+        except (BackendError, OSError) as error:
+            problems.append(f"{clip.id}: {error}")
+            clip.skip = "could not be read"
+        _tell(progress, "read", number, len(wanted))
+    return found
+
+
+def _through_blender(clips: list[Clip], python: Path | None, progress: Progress) -> dict[str, str]:
     """Point the clips that Blender has to read at their converted files; returns {clip id: why it could not}."""
     wanted = [clip for clip in clips if clip.format in blender.FORMATS and not clip.skip]
     if python is None:
         for clip in wanted:
             clip.skip = f"format {clip.format} needs a Blender Python"
+    if python is None or not wanted:
         return {}
     done, failed = blender.convert([(c.id, c.path, c.animation) for c in wanted], python, progress)
     for clip in wanted:
@@ -207,7 +167,14 @@ def _through_blender(clips: list[Clip], python: Path | None, progress: Callable[
     return failed
 
 
-def _read(clip: Clip) -> Motion:
+def _key(clip: Clip) -> str:
+    """All that the motion of a clip depends on."""
+    files = [path for path in (clip.path, clip.skeleton) if path]
+    stamps = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.is_file()]
+    return f"{clip.id} {clip.fps} {clip.format} {stamps}"
+
+
+def _read_clip(clip: Clip) -> Motion:
     options = {}
     if clip.fps:
         options["source_fps"] = clip.fps
@@ -216,159 +183,72 @@ def _read(clip: Clip) -> Motion:
     motion = formats.read(clip.path, **options)
     if clip.format in blender.FORMATS:
         motion = clean.without_rest_frame(motion)
-    return clean.repair(motion)
+    return ground.levelled(clean.repair(motion))
 
 
-def _add_windows(clip: Clip, motion: Motion, split: _Split, name: str, dropped: Counter) -> None:
-    parts = clean.active_parts(motion)
-    if not parts:
-        # nothing moves: one still window stands for the clip
-        size = min(motion.frames, 150)
-        parts = [(0, size)] if size >= clean.SHORTEST else []
-        if not parts:
-            dropped["clip: idle and short"] += 1
-    for start, stop in parts:
-        if stop - start < clean.SHORTEST and motion.frames > 1.5 * clean.SHORTEST:
-            dropped["part: shorter than a window between two rests"] += 1
-            continue
-        for a, b in clean.cut(motion, start, stop, _seed(clip.id)):
-            _add(clip, motion.slice(a, b), a, b, split, name, dropped)
-        for longer, a, b in _longer(motion, start, stop):
-            _add(clip, longer, a, b, split, name, dropped, extended=True)
-
-
-def _longer(motion: Motion, start: int, stop: int) -> Iterator[tuple[Motion, int, int]]:
-    """The part with its gait cycle repeated, when it is a walk or run that repeats and is short."""
-    part = motion.slice(start, stop)
-    if part.frames > 165:
-        return
-    m = measure(part)
-    travelling = [p for p in m["phases"] if p["kind"] in ("walk", "run", "backward", "left", "right")]
-    if m["jumps"] or sum(p["stop"] - p["start"] for p in travelling) < 0.9 * part.frames:
-        return
-    cycle = extend.find_cycle(part)
-    if cycle is None:
-        return
-    length = cycle[1] - cycle[0]
-    wanted = (80, 130) if part.frames < 64 else (135, 190)
-    lengths = set()
-    for frames in wanted:
-        times = max(1, math.ceil((frames - part.frames) / length))
-        if part.frames + times * length <= clean.LONGEST and times <= 8 and times not in lengths:
-            lengths.add(times)
-            yield extend.repeat_cycle(part, cycle, times), start, stop
-
-
-def _add(
-    clip: Clip,
-    window: Motion,
-    start: int,
-    stop: int,
-    split: _Split,
-    name: str,
-    dropped: Counter,
-    extended: bool = False,
-    piece: characters.Piece | None = None,
-) -> None:
-    reason = clean.fault(window)
-    if reason and not any(allowed in reason for allowed in (piece.allow if piece else ())):
-        dropped["window: " + reason] += 1
-        return
-    for mirror in (False, True) if name == "train" else (False,):
-        motion = clean.place(clean.mirrored(window) if mirror else window)
-        m = measure(motion)
-        if m["speed"] > 0 and extended and abs(m["turn"]) > 720:
-            dropped["window: spins when repeated"] += 1
-            return
-        human = [] if extended or piece else _human(clip, start, stop, mirror)
-        plain = [c["text"] for c in clip.captions if not str(c.get("source", "")).startswith("HumanML3D")]
-        known = [describe.swap_sides(t) if mirror else t for t in piece.texts] if piece else []
-        source = piece.id if piece else clip.id
-        seed = _seed(f"{source} {start} {stop} {extended} {mirror}")
-        alone = bool(piece and piece.alone)
-        texts = describe.captions(motion, [] if piece else plain, human, seed, m, known, alone)
-        row = {
-            "id": f"{source}:{start}-{stop}" + ("+" if extended else "") + ("m" if mirror else ""),
-            "clip": clip.id, "start": start, "end": stop, "split": name, "mirrored": mirror, "extended": extended,
-            "captions": texts, "labels": m, "licence": clip.licence, "source": clip.source,
-        }  # fmt: skip
-        split.add(motion, row)
-
-
-def _human(clip: Clip, start: int, stop: int, mirror: bool) -> list[str]:
-    """Sentences people wrote about most of this window, sides swapped where window or sentence is mirrored."""
-    found = []
-    for caption in clip.captions:
-        if not str(caption.get("source", "")).startswith("HumanML3D"):
-            continue
-        begin, end = caption.get("start"), caption.get("end")
-        if begin is not None and end is not None:
-            a, b = start / 30.0, stop / 30.0
-            overlap = min(b, end) - max(a, begin)
-            if overlap < 0.7 * (end - begin) or overlap < 0.6 * (b - a):
-                continue
-        text = caption["text"]
-        found.append(describe.swap_sides(text) if bool(caption.get("mirrored")) != mirror else text)
+def _cut(
+    clips: list[Clip], motions: dict[str, Motion], side: dict[str, str], dropped: Counter, steps: summary.Steps
+) -> list[Cut]:
+    """All windows, in the order of the clips; characters' clips give theirs by name."""
+    found: list[Cut] = []
+    for clip in clips:
+        if not clip.name:
+            found += cuts.windows(clip, motions[clip.id], side[clip.id] == "train", dropped)
+    found += cuts.pieces({clip.id: (clip, motions[clip.id]) for clip in clips if clip.name}, dropped)
+    steps.windows("cut into windows, rests left out", found)
     return found
 
 
-def _limit_idle(split: _Split, dropped: Counter) -> None:
-    """Keep at most a twentieth of the time for windows in which next to nothing moves."""
-    idle = [i for i, row in enumerate(split.rows) if row["labels"]["mean_speed"] < clean.IDLE_SPEED]
-    total = sum(m.frames for m in split.motions)
-    allowed, remove = IDLE_SHARE * total, set()
-    for i in sorted(idle, key=lambda i: _seed(split.rows[i]["id"])):
-        allowed -= split.motions[i].frames
-        if allowed < 0:
-            remove.add(i)
-            dropped["window: idle, beyond the share of 5 %"] += 1
-    split.motions = [m for i, m in enumerate(split.motions) if i not in remove]
-    split.rows = [r for i, r in enumerate(split.rows) if i not in remove]
+def _sound(windows: list[Cut], dropped: Counter, gates: Counter) -> list[Cut]:
+    """The windows without faults that pass the gates; both are counted by kind and reason."""
+    good = []
+    for cut in windows:
+        reason = cuts.why_not(cut)
+        gates[f"{cut.kind}: made"] += 1
+        gates[f"{cut.kind}: {reason.removeprefix('gate: ') if reason else 'passed'}"] += 1
+        if reason:
+            dropped["window: " + reason] += 1
+        else:
+            good.append(cut)
+    return good
 
 
-def _save(splits: dict[str, _Split], out: Path, recipe: str) -> dict:
-    out.mkdir(parents=True, exist_ok=True)
-    statistics: dict = {"recipe": recipe, "splits": {}}
-    for name, split in splits.items():
-        lengths = np.array([m.frames for m in split.motions], dtype=np.int64)
-        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64) if len(lengths) else lengths
-        arrays = {
-            "rotations": _joined([m.rotations for m in split.motions], (22, 4), np.float32),
-            "translation": _joined([m.translation for m in split.motions], (3,), np.float32),
-            "contacts": _joined([m.contacts > 0.5 for m in split.motions], (4,), np.uint8),
-            "starts": starts,
-            "lengths": lengths,
-        }
-        with open(out / f"{name}.npz", "wb") as file:
-            np.savez(file, **arrays)
-        lines = [json.dumps(row, ensure_ascii=False) for row in split.rows]
-        (out / f"{name}.jsonl").write_text("\n".join(lines) + ("\n" if lines else ""), encoding="utf-8")
-        statistics["splits"][name] = _statistics(split)
-    return statistics
+def _augment(
+    train: Split,
+    windows: dict[str, Cut],
+    clips: dict[str, Clip],
+    work: Work,
+    gates: Counter,
+    dropped: Counter,
+    progress: Progress,
+) -> None:
+    """Add augmented windows and their mirror images to the training split. windows, clips: by their ids."""
+    real = [
+        augment.Window(motion, row)
+        for motion, row in zip(train.motions, train.rows, strict=True)
+        if not row["mirrored"]
+    ]
+    by_id = {window.row["id"]: window.row for window in real}
+    contents = hashlib.sha256(json.dumps([window.row for window in real]).encode()).hexdigest()
+    for kind in augment.KINDS:
+        progress(f"augmenting: {kind}")
 
+        def make(kind: str = kind) -> Batch:
+            report: Counter = Counter()
+            made = list(augment.augmented(real, SEED, report, {kind: augment.BUDGET[kind]}))
+            facts = [asdict(a) | {"motion": None, "sources": [row["id"] for row in a.sources]} for a in made]
+            return [a.motion for a in made], {"made": facts, "report": report}
 
-def _joined(arrays: list[np.ndarray], shape: tuple[int, ...], kind: type) -> np.ndarray:
-    return np.concatenate(arrays).astype(kind) if arrays else np.zeros((0, *shape), dtype=kind)
-
-
-def _statistics(split: _Split) -> dict:
-    frames = sum(m.frames for m in split.motions)
-    idle = sum(
-        m.frames for m, r in zip(split.motions, split.rows, strict=True) if r["labels"]["mean_speed"] < clean.IDLE_SPEED
-    )
-    verbs: Counter = Counter()
-    words: set[str] = set()
-    for row in split.rows:
-        verbs.update(describe.action_words(row["captions"]))
-        words.update(word for text in row["captions"] for word in text.split())
-    return {
-        "windows": len(split.rows),
-        "hours": round(frames / 30 / 3600, 3),
-        "clips": len({r["clip"] for r in split.rows}),
-        "extended": sum(r["extended"] for r in split.rows),
-        "mirrored": sum(r["mirrored"] for r in split.rows),
-        "idle_share": round(idle / frames, 4) if frames else 0.0,
-        "captions": sum(len(r["captions"]) for r in split.rows),
-        "words": len(words),
-        "actions": dict(verbs.most_common(40)),
-    }
+        motions, facts = work.batch(f"{kind} {contents}", make)
+        gates.update(facts["report"])
+        for number, (motion, made) in enumerate(zip(motions, facts["made"], strict=True)):
+            parts = [augment.Part(**part) for part in made["parts"]]
+            sources = [by_id[id_] for id_ in made["sources"]]
+            whole = augment.Augmented(motion, made["kind"], sources, parts, made["recipe"])
+            both = [rows.of_augmented(whole, number, mirrored, windows, clips) for mirrored in (False, True)]
+            if None in both:
+                dropped[f"window: {kind}, nothing true to say"] += 1
+            else:
+                for window in both:
+                    train.add(window)
+            _tell(progress, f"described {kind}", number + 1, len(motions))

@@ -35,7 +35,7 @@ MAX_SLIDE = 0.35  # share of the speed by which a standing foot may miss it
 @dataclass
 class Piece:
     """A motion made of one or more clips. texts: phrases, third person, verb first; alone: nothing else is said;
-    allow: faults that are none in this motion."""
+    allow: faults that are none in this motion; clips: ids of all clips in it, when there are several."""
 
     id: str
     clip: str
@@ -43,6 +43,7 @@ class Piece:
     texts: list[str] = field(default_factory=list)
     alone: bool = False
     allow: list[str] = field(default_factory=list)
+    clips: list[str] = field(default_factory=list)
 
 
 @cache
@@ -87,7 +88,7 @@ def pieces(clips: dict[str, tuple[str, Motion]], dropped: Counter) -> Iterator[P
             for part in parts[1:]:
                 motion = extend.join(motion, part)
             first = next((id_ for id_ in ids if "Idle" not in id_), ids[0])
-            yield Piece(f"{first}~{number}", first, motion, *_said(entry))
+            yield Piece(f"{first}~{number}", first, motion, *_said(entry), list(dict.fromkeys(ids)))
 
 
 def _said(entry: dict) -> tuple[list[str], bool, list[str]]:

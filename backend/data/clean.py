@@ -88,23 +88,47 @@ def cut(motion: Motion, start: int, stop: int, seed: int) -> list[tuple[int, int
     return windows
 
 
+def broken_frames(motion: Motion) -> dict[str, np.ndarray]:
+    """Frames (T,) that show what no body does, by reason."""
+    joints = motion.joints()
+    step = np.linalg.norm(np.diff(joints, axis=0), axis=-1).max(1) * motion.fps
+    turn = np.degrees(rot.quaternion_angle(motion.rotations[:-1], motion.rotations[1:])).max(1)
+    upright = 1 - 2 * (motion.rotations[:, 0, 1] ** 2 + motion.rotations[:, 0, 3] ** 2)
+    high = np.zeros(motion.frames, dtype=bool)
+    for start, stop in runs(lowest_foot(joints) > 0.15, round(0.8 * motion.fps)):
+        high[start:stop] = True
+    return {
+        "a limb moves faster than 25 m/s": np.append(step > MAX_JOINT_SPEED, False),
+        "a joint turns more than 75 degrees in a frame": np.append(turn > MAX_ROTATION, False),
+        "the body lies in the air": (upright < 0.3) & (joints[:, 0, 1] > 0.8),
+        "a foot is far under the floor": joints[:, [7, 8, 10, 11], 1].min(1) < DEEPEST,
+        "off the ground (equipment that is not in the data)": high,
+    }
+
+
+def lowest_foot(joints: np.ndarray) -> np.ndarray:
+    """Height (T,) in metres of the lower foot over the floor, the ankle counted from its height in a flat foot."""
+    return np.minimum(joints[:, [10, 11], 1], joints[:, [7, 8], 1] - 0.06).min(1)
+
+
+def without_broken(parts: list[tuple[int, int]], motion: Motion) -> list[tuple[int, int]]:
+    """The parts less the broken frames in them: what lies between two faults may still be long enough for a window."""
+    keep = np.zeros(motion.frames, dtype=bool)
+    for start, stop in parts:
+        keep[start:stop] = True
+    for mask in broken_frames(motion).values():
+        keep[mask] = False
+        keep[1:][mask[:-1]] = False  # a step is broken at both of its ends
+    return runs(keep, SHORTEST_CLIP)
+
+
 def fault(motion: Motion) -> str | None:
     """Why a window cannot be used, or None: jumps in the data, limbs too fast, feet under the floor, floating."""
-    joints = motion.joints()
-    step = np.linalg.norm(np.diff(joints, axis=0), axis=-1) * motion.fps
-    if step.max(initial=0) > MAX_JOINT_SPEED:
-        return "a limb moves faster than 25 m/s"
-    turn = np.degrees(rot.quaternion_angle(motion.rotations[:-1], motion.rotations[1:]))
-    if turn.max(initial=0) > MAX_ROTATION:
-        return "a joint turns more than 75 degrees in a frame"
-    upright = 1 - 2 * (motion.rotations[:, 0, 1] ** 2 + motion.rotations[:, 0, 3] ** 2)
-    if ((upright < 0.3) & (joints[:, 0, 1] > 0.8)).any():
-        return "the body lies in the air"
-    feet = joints[:, [7, 8, 10, 11], 1].min(1)
-    if feet.min() < DEEPEST:
-        return "a foot is far under the floor"
-    lowest = np.minimum(joints[:, [10, 11], 1], joints[:, [7, 8], 1] - 0.06).min(1)
-    if runs(lowest > 0.15, round(0.8 * motion.fps)) or (lowest > 0.25).mean() > 0.3:
+    reason = next((name for name, mask in broken_frames(motion).items() if mask.any()), None)
+    if reason:
+        return reason
+    lowest = lowest_foot(motion.joints())
+    if (lowest > 0.25).mean() > 0.3:
         return "off the ground (equipment that is not in the data)"
     if np.percentile(lowest, 20) > 0.10:
         return "floats above the floor"

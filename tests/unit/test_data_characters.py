@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+import zlib
 from collections import Counter
 
 import numpy as np
@@ -13,7 +14,7 @@ pytest.importorskip("scipy")
 from motions import raise_hand, walk  # noqa: E402
 
 import backend.__main__ as command_line  # noqa: E402
-from backend.data import blender, build, characters, clean, describe, extend  # noqa: E402
+from backend.data import blender, build, characters, clean, clips, describe, extend, gates, grammar, inspect  # noqa: E402
 from backend.data.measure import measure  # noqa: E402
 from backend.errors import BackendError  # noqa: E402
 from backend.motion import formats  # noqa: E402
@@ -63,8 +64,8 @@ def test_names_become_sentences(name, words):
 
 def test_names_without_meaning_are_left_out():
     dropped = Counter()
-    clips = {"a": ("zzz", walk(3)), "b": ("Spawn Air", walk(3))}
-    assert not list(characters.pieces(clips, dropped))
+    named = {"a": ("zzz", walk(3)), "b": ("Spawn Air", walk(3))}
+    assert not list(characters.pieces(named, dropped))
     assert dropped == {"clip: a name that says nothing": 1, "clip: no ground under the figure": 1}
 
 
@@ -80,7 +81,7 @@ def test_names_without_meaning_are_left_out():
     ],
 )
 def test_verbs_not_nouns_get_ing(phrase, after_is):
-    assert describe._gerund(phrase) == after_is
+    assert grammar.gerund(phrase) == after_is
 
 
 def test_a_gait_in_place_gets_its_way_back():
@@ -102,12 +103,12 @@ def test_what_does_not_walk_gets_no_way():
 
 def test_loops_are_repeated_and_short_actions_are_led_in():
     still = raise_hand("left").slice(0, 40)
-    clips = {
+    named = {
         "mesh2motion_base_Idle_Loop": ("Idle Loop", still),
         "mesh2motion_addon_Head_Nod": ("Head Nod", still.slice(0, 27)),
         "mesh2motion_base_Interact": ("Interact", still.slice(0, 30)),
     }
-    found = list(characters.pieces(clips, Counter()))
+    found = list(characters.pieces(named, Counter()))
     nods = [p for p in found if p.clip.endswith("Nod")]
     assert [p.motion.frames for p in nods] == [3 * 26 + 1, 5 * 26 + 1]
     assert all("nods" in p.texts for p in nods)
@@ -172,6 +173,7 @@ def converter(tmp_path, monkeypatch):
     monkeypatch.setattr(blender, "script", lambda: script)
     blender._converter_hash.cache_clear()
     blender._file_hash.cache_clear()
+    monkeypatch.setattr(gates, "gate", lambda motion: None)  # the feet of the test's walk slide
     source = tmp_path / "source"
     source.mkdir()
     (source / "set.glb").write_bytes(b"glTF stand-in")
@@ -238,7 +240,7 @@ def test_the_rate_of_the_list_reaches_the_reader(tmp_path, monkeypatch):
 
     monkeypatch.setattr(formats, "read", read)
     row = {"id": "a", "file": "a.amc", "format": "amc", "fps": 30, "quality": "ok", "shippable": True}
-    build._read(build._from_row(tmp_path, row, "shippable"))
+    build._read_clip(clips._from_row(tmp_path, row, "shippable"))
     assert asked == {"source_fps": 30.0}
 
 
@@ -257,20 +259,44 @@ def test_the_rate_can_be_told_on_the_command_line(monkeypatch, capsys):
     assert "far enough" in capsys.readouterr().err
 
 
-def test_inspect_shows_windows(tmp_path, capsys):
+def test_inspect_shows_windows(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(gates, "gate", lambda motion: None)
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
-    for i in range(6):
-        formats.write(source / f"walk {i}.bvh", walk(4 + i / 10))
+    formats.write(source / "walk.bvh", walk())
     build.build([source], out, progress=silent)
     assert command_line.main(["dataset", "inspect", str(out), "--count", "2", "--find", "walk"]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("train: ") and "walks forward" in said
+    assert "step by step:" in said and "quality gates" in said and "walks " in said
+    assert said.startswith("recipe shippable\ntrain: ") and "walks forward" in said
+
+
+def test_inspect_draws_windows(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(gates, "gate", lambda motion: None)
+    source, out, page, png = tmp_path / "in", tmp_path / "out", tmp_path / "page.html", tmp_path / "page.png"
+    source.mkdir()
+    formats.write(source / "walk.bvh", walk())
+    build.build([source], out, progress=silent, more=False)
+    told = ["dataset", "inspect", str(out), "--count", "2", "--kind", "real", "--page", str(page), "--png", str(png)]
+    assert command_line.main(told) == 0
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<figure>") == text.count("<svg") == 2 and "a person walks forward" in text
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", ""), "nothing comes from the network"
+    data = png.read_bytes()
+    assert data.startswith(b"\x89PNG") and zlib.crc32(data[12:29]) == int.from_bytes(data[29:33], "big")
+    length = int.from_bytes(data[33:37], "big")
+    width, height = (int.from_bytes(data[i : i + 4], "big") for i in (16, 20))
+    pixels = np.frombuffer(zlib.decompress(data[41 : 41 + length]), np.uint8).reshape(height, 1 + 3 * width)
+    colours = pixels[:, 1:].reshape(-1, 3)
+    for colour in (inspect.LEFT, inspect.RIGHT, inspect.BLACK):
+        assert (colours == colour).all(1).sum() > 100
+    assert command_line.main(["dataset", "inspect", str(out / "none")]) == 1
+    assert "no data set" in capsys.readouterr().err
 
 
 def test_recipes_have_one_name_each(tmp_path):
     with pytest.raises(BackendError, match="'shippable' or 'noncommercial'"):
         build.build([tmp_path], tmp_path / "out", recipe="all")
     row = {"id": "a", "file": "a.bvh", "format": "bvh", "quality": "ok", "shippable": False}
-    assert build._from_row(tmp_path, row, "shippable").skip == "licence does not allow it"
-    assert build._from_row(tmp_path, row, "noncommercial").skip == ""
+    assert clips._from_row(tmp_path, row, "shippable").skip == "licence does not allow it"
+    assert clips._from_row(tmp_path, row, "noncommercial").skip == ""
