@@ -46,15 +46,16 @@ class _Skeleton:
         count = len(parents)
         self.children: list[list[int]] = [[] for _ in range(count)]
         self.length = np.zeros(count)
-        # a leaf that never turns against its parent only marks where a bone ends
-        self.marker = np.zeros(count, dtype=bool)
+        # a joint that never turns against its parent; with only such ones below, it marks where a bone ends
+        self.still, self.marker = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
         for j, parent in enumerate(parents):
             if parent >= 0:
                 self.children[parent].append(j)
                 self.length[j] = np.median(np.linalg.norm(self.positions[:, j] - self.positions[:, parent], axis=-1))
         for j in range(count - 1, 0, -1):
-            if parents[j] >= 0 and all(self.marker[c] for c in self.children[j]):
-                self.marker[j] = np.abs(rotations[:, j] - rotations[:, parents[j]]).max() < 1e-4
+            if parents[j] >= 0:
+                self.still[j] = np.abs(rotations[:, j] - rotations[:, parents[j]]).max() < 1e-4
+                self.marker[j] = self.still[j] and all(self.marker[c] for c in self.children[j])
         self.reach = np.zeros(count)  # length of the longest way down from a joint
         self.down = [-1] * count  # the child on that way
         for j in range(count - 1, -1, -1):
@@ -246,19 +247,23 @@ def _neck_and_head(body: _Skeleton, legs: _Pair, arms: _Pair) -> dict[str, int]:
             best, best_up = child, up
     if best < 0:
         return {}
-    way = [best]
-    # go up until the face branches off; joints after the head that never turn are no joints
+    way = [[best]]  # joints in the same place are one entry
     while True:
-        forks = [c for c in body.children[way[-1]] if c not in body.ends]
-        if len(forks) != 1 or (body.length[forks[0]] < COINCIDENT * body.size and len(body.children[forks[0]]) > 1):
+        forks = [c for c in body.children[way[-1][-1]] if c not in body.ends]
+        near = len(forks) == 1 and body.length[forks[0]] < COINCIDENT * body.size
+        # the head is where the face branches off
+        if len(forks) != 1 or (near and len(body.children[forks[0]]) > 1):
             break
-        way.append(forks[0])
-    while len(way) > 2 and body.marker[way[-1]]:
+        if near:
+            way[-1].append(forks[0])
+        else:
+            way.append(forks)
+    # joints after the head that never turn are no joints
+    while len(way) > 2 and body.marker[way[-1][0]]:
         way.pop()
-    neck = 0
-    while neck + 2 < len(way) and body.length[way[neck + 1]] < COINCIDENT * body.size:
-        neck += 1
-    return {"neck": way[neck], "head": way[-1]} if len(way) > 1 else {"head": way[0]}
+    if len(way) > 2 and body.length[best] < COINCIDENT * body.size and all(body.still[j] for j in way[0]):
+        way.pop(0)
+    return {"neck": way[0][-1], "head": way[-1][0]} if len(way) > 1 else {"head": way[0][0]}
 
 
 def _sides(body: _Skeleton, legs: _Pair, arms: _Pair, found: dict[str, int]) -> dict[str, int]:
