@@ -1,7 +1,18 @@
 """Canonical motion onto any mapped armature, and back. numpy only, no bpy."""
 
+from .after_care import close_loop, in_place
 from .capture import capture
 from .motion import CanonicalMotion
+from .reduce import key_masks, reduce_keys
 from .retarget import RigAnimation, retarget
 
-__all__ = ["CanonicalMotion", "RigAnimation", "capture", "retarget"]
+__all__ = [
+    "CanonicalMotion",
+    "RigAnimation",
+    "capture",
+    "close_loop",
+    "in_place",
+    "key_masks",
+    "reduce_keys",
+    "retarget",
+]

@@ -3,15 +3,18 @@
 A canonical joint's world rotation G (identity in the T-pose) turns the rig's bone from where it stands in the T-pose.
 The T-pose of the rig is its rest pose with every bone turned by M (``rest_pose``), so in the world
 ``bone(t) = C G(t) C^-1 M bone_rest``, C taking canonical axes to the figure's. Twist comes with G. Bones that carry no
-joint keep their rest relation to their parent, and so follow.
+joint keep their rest relation to their parent, and so follow; twist bones take their part of the roll.
+
+On a control rig all this is done on the figure of its deform bones, and ``controls`` puts the result on the controls.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ..rig import canonical
 from ..rig.bones import BoneMap, Rig
+from . import after_care, controls
 from . import foot_lock as feet
 from . import rotations as rot
 from .motion import CanonicalMotion
@@ -39,6 +42,10 @@ class RigAnimation:
     fps: float
     reference: np.ndarray | None = None
     warnings: list[str] = field(default_factory=list)
+    locations: dict[str, np.ndarray] = field(default_factory=dict)
+    properties: dict[tuple[str, str], float] = field(default_factory=dict)
+    rested: list[str] = field(default_factory=list)
+    travel: np.ndarray | None = None
 
     @property
     def frames(self) -> int:
@@ -46,16 +53,29 @@ class RigAnimation:
 
 
 def retarget(
-    motion: CanonicalMotion, rig: Rig, bone_map: BoneMap, fps: float | None = None, *, foot_lock: bool = True
+    motion: CanonicalMotion,
+    rig: Rig,
+    bone_map: BoneMap,
+    fps: float | None = None,
+    *,
+    foot_lock: bool = True,
+    in_place: bool = False,
+    ik_legs: bool = True,
+    ik_arms: bool = False,
 ) -> RigAnimation:
     """``motion`` on ``rig`` at ``fps`` frames per second (the motion's own when None).
 
     Root travel is scaled by the ratio of leg lengths and starts from where the rig stands at rest; the lowest foot
-    keeps the height above the ground that it has in the motion. ``foot_lock`` holds feet still while the motion says
-    that they touch the ground. Raises RigError when the rig cannot be used.
+    keeps the height above the ground that it has in the motion. ``foot_lock`` holds feet still while they touch the
+    ground. ``in_place`` then takes the travel out, sway stays. ``ik_legs`` and ``ik_arms`` choose what shows on a
+    control rig that has both; the other set of controls gets the same motion. Raises RigError when the rig cannot be
+    used.
     """
     if fps is not None:
         motion = motion.resample(fps)
+    plan = controls.find(rig, bone_map, ik_legs, ik_arms)
+    if plan is not None:
+        return _on_controls(motion, rig, plan, foot_lock=foot_lock, in_place=in_place)
     rest = analyse(rig, bone_map)
     skeleton = Chain(rig, bone_map, rest)
     world = motion.global_rotations()
@@ -68,7 +88,36 @@ def retarget(
     if foot_lock:
         positions = skeleton.positions(turns, anchor)
         feet.lock(skeleton, turns, positions, motion.contacts, motion.fps)
-    return skeleton.animation(turns, anchor, motion.fps)
+    travel = None
+    if in_place:
+        travel = rest.scale * after_care.travel(motion) @ rest.frame.T
+        anchor = anchor - travel
+    turns |= skeleton.twists(turns)
+    animation = skeleton.animation(turns, anchor, motion.fps)
+    animation.travel = travel
+    return animation
+
+
+def _on_controls(motion: CanonicalMotion, rig: Rig, plan: "controls.Plan", **options) -> RigAnimation:
+    figure = controls.figure(rig, plan.figure)
+    free = replace(plan.figure, controls=None, twist={})
+    animation = retarget(motion, figure, free, **options)
+    rotations, locations, notes = controls.drive(rig, plan, figure, animation)
+    root_location = locations.pop(plan.travel)
+    names = list(rotations)
+    return RigAnimation(
+        names,
+        np.stack([rotations[name] for name in names], 1),
+        plan.travel,
+        root_location,
+        animation.fps,
+        rig.reference,
+        animation.warnings + notes,
+        locations,
+        plan.properties,
+        plan.rested,
+        animation.travel,
+    )
 
 
 def place(motion: CanonicalMotion, source: np.ndarray, rest: RestPose) -> np.ndarray:
@@ -102,14 +151,24 @@ def soft_minimum(values: np.ndarray, width: float) -> np.ndarray:
     return low[..., 0] - width * np.log(np.exp(-(values - low) / width).mean(-1))
 
 
+# Where the segment that starts at a joint ends
+_SEGMENTS = {"shoulder": "elbow", "elbow": "wrist", "hip": "knee", "knee": "ankle"}
+
+
 class Chain:
     """The part of a rig that matters: mapped bones and everything above them, in parent order."""
 
     def __init__(self, rig: Rig, bone_map: BoneMap, rest: RestPose):
         self.rig, self.map, self.rest = rig, bone_map, rest
         self.drivers = drivers(bone_map)
+        self.twist = [
+            (joint, name, share)
+            for joint, listed in bone_map.twist.items()
+            for name, share in listed
+            if name in rig.index and self._rolls(joint, name)
+        ]
         needed: set[int] = set()
-        for name in self.drivers:
+        for name in [*self.drivers, *(name for _, name, _ in self.twist)]:
             index = rig.index[name]
             while index >= 0 and index not in needed:
                 needed.add(index)
@@ -140,6 +199,62 @@ class Chain:
             for name, driver in self.drivers.items()
         }
 
+    def _rolls(self, joint: str, name: str) -> bool:
+        """Whether a twist bone is ours to turn. Halves of an upper limb in line with it keep to its first half, which
+        carries the joint's roll in full; bones that the rig itself drives are left to it."""
+        bone = self.rig.bones[self.rig.index[name]]
+        side, role = joint.split("_")
+        end = self.map.bone(f"{side}_{_SEGMENTS[role]}")
+        if bone.constrained or end is None or name in self.drivers:
+            return False
+        return joint.endswith(("elbow", "knee")) or not self._above(name, end)
+
+    def _above(self, name: str, below: str) -> bool:
+        index = self.rig.index[below]
+        while index >= 0:
+            if self.rig.bones[index].name == name:
+                return True
+            index = self.rig.parents[index]
+        return False
+
+    def twists(self, turns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """World turns (T,4) of twist bones: between the roll at one end of their segment and that at the other."""
+        found: dict[str, np.ndarray] = {}
+        rolls: dict[str, tuple] = {}
+        for joint, name, share in self.twist:
+            if joint not in rolls:
+                rolls[joint] = self._roll(joint, turns)
+            free, axis, roll = rolls[joint]
+            own = self.map.bone(joint)
+            part = share if joint.endswith(("elbow", "knee")) else share - 1.0
+            found[name] = rot.multiply(rot.multiply(free, rot.from_axis_angle(axis, part * roll)), self.match[own])
+        return found
+
+    def _roll(self, joint: str, turns: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(turn from the T-pose (T,4), axis (3,), roll (T,) radians) of a limb's segment: what its end bone rolls
+        against it, or it against what it hangs from."""
+        side, role = joint.split("_")
+
+        def free(one: str) -> np.ndarray:
+            bone = self.map.joints[one][-1]
+            return rot.multiply(turns[bone], rot.conjugate(self.match[bone]))
+
+        end = f"{side}_{_SEGMENTS[role]}"
+        rest = canonical.rest_positions()
+        axis = self.rest.frame @ (rest[canonical.INDEX[end]] - rest[canonical.INDEX[joint]])
+        axis = axis / np.linalg.norm(axis)
+        own = free(joint)
+        if role in ("elbow", "knee"):
+            relative = rot.multiply(rot.conjugate(own), free(end))
+        else:
+            above = joint
+            while above == joint or not self.map.joints.get(above):
+                above = canonical.JOINTS[canonical.PARENTS[canonical.INDEX[above]]]
+            relative = rot.multiply(rot.conjugate(free(above)), own)
+        roll = 2.0 * np.arctan2(relative[:, 1:] @ axis, relative[:, 0])
+        roll = np.unwrap((roll + np.pi) % (2 * np.pi) - np.pi)
+        return own, axis, roll
+
     def canonical_rotation(self, name: str, turn: np.ndarray) -> np.ndarray:
         """The inverse of :meth:`turns` for one bone: canonical world rotation (T,4) of its driver."""
         c = self.rest.frame_quaternion
@@ -162,7 +277,7 @@ class Chain:
         for i in self.order:
             parent = rig.parents[i]
             above = delta[parent] if parent >= 0 else still
-            delta[i] = turns.get(rig.bones[i].name, above)
+            delta[i] = turns.get(rig.bones[i].name, above if rig.bones[i].inherit_rotation else still)
             if i == root:
                 where[i] = anchor - rot.rotate(delta[i], self.anchor_offset())
             elif parent < 0:
@@ -191,11 +306,11 @@ class Chain:
         for i in self.order:
             bone, parent = rig.bones[i], rig.parents[i]
             above = delta[parent] if parent >= 0 else still
+            base = above if bone.inherit_rotation else still
             if bone.name not in turns:
-                delta[i] = above
+                delta[i] = base
                 continue
             delta[i] = turns[bone.name]
-            base = above if bone.inherit_rotation else still
             own = rot.multiply(rot.conjugate(base), delta[i])
             rest_rotation = self.rest_rotation[i]
             names.append(bone.name)
@@ -231,19 +346,31 @@ class Driver:
 
 
 def drivers(bone_map: BoneMap) -> dict[str, Driver]:
-    """Bone name -> driver. n spine bones share the turn from pelvis to spine3 evenly, necks that of the neck."""
+    """Bone name -> driver. Bones of a chain share its turn: spines from pelvis to spine3, necks from spine3 to the
+    neck, collars from spine3 to the collar, in the parts of ``BoneMap.chains`` (even ones without)."""
     found: dict[str, Driver] = {}
     chain = ("pelvis",) + canonical.SPINE
-    spine = bone_map.spine
-    for k, name in enumerate(spine):
-        place_on_chain = 3.0 * (k + 1) / len(spine)
+    for name, reached in _reached(bone_map, "spine", bone_map.spine):
+        place_on_chain = 3.0 * reached
         low = min(int(place_on_chain - 1e-9), 2)
         found[name] = Driver(chain[low], chain[low + 1], place_on_chain - low)
-    necks = bone_map.joints.get("neck", [])
-    for k, name in enumerate(necks):
-        found[name] = Driver("spine3", "neck", (k + 1) / len(necks))
+    for joint in ("neck", "left_collar", "right_collar"):
+        for name, reached in _reached(bone_map, joint, bone_map.joints.get(joint) or []):
+            found[name] = Driver("spine3", joint, reached)
     for joint in canonical.JOINTS:
         name = bone_map.bone(joint)
-        if name and joint not in canonical.SPINE + ("neck",):
+        if name and name not in found:
             found[name] = Driver(joint, joint, 1.0)
+    return found
+
+
+def _reached(bone_map: BoneMap, chain: str, names: list[str]) -> list[tuple[str, float]]:
+    """Bone -> the part of the chain's turn that is made up to and with it."""
+    weights = dict(bone_map.chains.get(chain, ()))
+    if set(weights) != set(names) or not sum(weights.values()) > 0:
+        weights = dict.fromkeys(names, 1.0)
+    whole, found, made = sum(weights[name] for name in names), [], 0.0
+    for name in names:
+        made += weights[name] / whole
+        found.append((name, 1.0 if name == names[-1] else made))
     return found

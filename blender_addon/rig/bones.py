@@ -59,12 +59,16 @@ class Rig:
     object_matrix: (4,4) armature space to Blender's world (Z up); may hold any rotation and scale.
     reference: (n,4,4) or None: armature-space matrices of a human pose, for rigs whose rest pose is not one
         (some BVH files); when None the rest pose is the reference.
+    tpose: true when ``reference`` is the artist's own T-pose of this figure, to be matched as it is.
+    mechanism: bone -> its active constraints (``retarget.mechanism.Constraint``), for control rigs.
     """
 
     name: str
     bones: list[Bone]
     object_matrix: np.ndarray = field(default_factory=lambda: np.eye(4))
     reference: np.ndarray | None = None
+    tpose: bool = False
+    mechanism: dict[str, list] = field(default_factory=dict)
 
     def __post_init__(self):
         self.object_matrix = np.asarray(self.object_matrix, dtype=np.float64)

@@ -3,6 +3,7 @@
 import bpy
 import numpy as np
 
+from ..retarget.mechanism import Constraint as Followed
 from ..retarget.rest_pose import is_human
 from ..rig import Bone, BoneMap, Constraint, Rig, RigError
 from . import compat, posing, stored_map
@@ -96,6 +97,8 @@ def read_rig(armature: bpy.types.Object) -> Rig:
         raise RigError(sentence)
     rig = Rig(armature.name, bones(armature), np.array(armature.matrix_world))
     mapping = stored_map.bone_map(armature, rig.bones)
+    if mapping.controls is not None:
+        rig.mechanism = mechanism(armature)
     if mapping.error is None and not is_human(rig, mapping):
         rig.reference = _kept_reference(armature, rig)
         if rig.reference is not None:
@@ -108,6 +111,41 @@ def read_rig(armature: bpy.types.Object) -> Rig:
             if not is_human(rig, mapping):
                 rig.reference = None
     return rig
+
+
+def mechanism(armature: bpy.types.Object) -> dict[str, list[Followed]]:
+    """Bone -> its active constraints as plain data, with the influences that drivers give them now."""
+    evaluated = armature.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    found: dict[str, list[Followed]] = {}
+    for pose_bone in evaluated.pose.bones:
+        listed = [_followed(c, evaluated) for c in pose_bone.constraints if not c.mute and c.influence > 1e-5]
+        if listed:
+            found[pose_bone.name] = listed
+    return found
+
+
+def _followed(constraint: bpy.types.Constraint, armature: bpy.types.Object) -> Followed:
+    def inside(target: bpy.types.Object | None) -> bool:
+        return target is not None and target.original == armature.original
+
+    def value(name: str, default):
+        return getattr(constraint, name, default)
+
+    plain = value("mix_mode", "REPLACE") == "REPLACE" and not value("use_offset", False)
+    if constraint.type in {"COPY_ROTATION", "COPY_LOCATION"}:
+        plain = plain and all(value(f"use_{axis}", True) and not value(f"invert_{axis}", False) for axis in "xyz")
+    own = inside(value("target", None))
+    return Followed(
+        kind=constraint.type,
+        target=(value("subtarget", "") or None) if own else None,
+        influence=constraint.influence,
+        space=(constraint.owner_space, constraint.target_space),
+        plain=plain,
+        along=value("head_tail", 0.0),
+        weights=tuple(
+            (target.subtarget if inside(target.target) else None, target.weight) for target in value("targets", ())
+        ),
+    )
 
 
 def keep_reference(armature: bpy.types.Object, reference: np.ndarray) -> None:

@@ -220,14 +220,34 @@ def respined(rig: Rig, count: int) -> list[Bone]:
     return out
 
 
-def test_twist_bones_follow_their_parent():
+def test_twist_bones_take_their_part_of_the_roll():
+    """Half way along the forearm half of the hand's roll shows; at the shoulder end of an upper arm none of its own."""
     rig = figure(mixamo_names())
-    arm = rig.bones[rig.index["mixamorig:LeftForeArm"]]
-    middle = (arm.head + arm.tail) / 2
-    bones = [*rig.bones, Bone("ForeArmTwist", arm.name, middle, arm.tail, bone_matrix(middle, arm.tail, 1.0))]
+    fore, upper = (rig.bones[rig.index[f"mixamorig:Left{part}"]] for part in ("ForeArm", "Arm"))
+    middle = (fore.head + fore.tail) / 2
+    bones = [
+        *rig.bones,
+        Bone("LeftForeArmTwist", fore.name, middle, fore.tail, bone_matrix(middle, fore.tail, 1.0)),
+        Bone("LeftArmTwist", upper.name, upper.head, upper.tail, bone_matrix(upper.head, upper.tail, 0.4)),
+    ]
     rig = Rig("twist", bones)
-    animation = retarget(walk(1.0), rig, match(bones))
-    assert "ForeArmTwist" not in animation.bones
+    mapping = match(bones)
+    assert mapping.twist == {"left_elbow": [("LeftForeArmTwist", 0.5)], "left_shoulder": [("LeftArmTwist", 0.0)]}
+    still, rolled = walk(1.0), walk(1.0)
+    for motion in (still, rolled):
+        motion.rotations[:, canonical.INDEX["left_wrist"]] = turn("x", 0.0)
+    for joint, angle in (("left_wrist", 80.0), ("left_shoulder", 30.0)):
+        index = canonical.INDEX[joint]
+        rolled.rotations[:, index] = rot.multiply(rolled.rotations[:, index], turn("x", angle))
+    a, b = (pose_matrices(rig, retarget(motion, rig, mapping, foot_lock=False)) for motion in (still, rolled))
+
+    def rolls(name):
+        index = rig.index[name]
+        return np.degrees(rot.angle(rot.from_matrix(a[:, index, :3, :3]), rot.from_matrix(b[:, index, :3, :3])))
+
+    assert np.allclose(rolls("mixamorig:LeftArm"), 30.0, atol=0.1)
+    assert np.allclose(rolls("LeftArmTwist"), 0.0, atol=0.1)
+    assert np.allclose(rolls("LeftForeArmTwist"), 30.0 + 40.0, atol=0.1)
 
 
 def test_bones_that_do_not_inherit_rotation():
