@@ -258,11 +258,11 @@ def _neck_and_head(body: _Skeleton, legs: _Pair, arms: _Pair) -> dict[str, int]:
             way[-1].append(forks[0])
         else:
             way.append(forks)
-    # joints after the head that never turn are no joints
-    while len(way) > 2 and body.marker[way[-1][0]]:
-        way.pop()
+    # a joint at the chest that never turns is no neck, and neither are those after the head joints
     if len(way) > 2 and body.length[best] < COINCIDENT * body.size and all(body.still[j] for j in way[0]):
         way.pop(0)
+    while len(way) > 2 and body.marker[way[-1][0]]:
+        way.pop()
     return {"neck": way[0][-1], "head": way[-1][0]} if len(way) > 1 else {"head": way[0][0]}
 
 
