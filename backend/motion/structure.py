@@ -110,11 +110,13 @@ def find(
     if chosen is None:
         return {}
     legs, arms = chosen
-    found: dict[str, int] = {}
-    pelvis = _pelvis(body, legs, arms)
-    found["pelvis"] = pelvis
     above = body.ancestors(arms.parent)
-    spine = above[: above.index(pelvis)][::-1]
+    parting = next(j for j in body.ancestors(legs.parent) if j in above)
+    # legs and trunk part at the pelvis, unless that is a root on the ground
+    near = body.span(parting, legs.parent) < 0.5 * body.span(legs.parent, arms.parent)
+    pelvis = parting if near else legs.parent
+    found = {"pelvis": pelvis}
+    spine = above[: above.index(parting)][::-1]
     found |= name_spine(spine, body.positions.mean(0), pelvis)
     found |= _neck_and_head(body, legs, arms)
     found |= _sides(body, legs, arms, found)
@@ -222,13 +224,6 @@ def _legs_and_arms(body: _Skeleton, pairs: list[_Pair]) -> tuple[_Pair, _Pair] |
             if score > best_score:
                 best, best_score = (legs, arms), score
     return best
-
-
-def _pelvis(body: _Skeleton, legs: _Pair, arms: _Pair) -> int:
-    """The joint that carries legs and trunk; when those part further up, the parting if it is at the hips."""
-    up = body.ancestors(arms.parent)
-    common = next(j for j in body.ancestors(legs.parent) if j in up)
-    return common
 
 
 def _neck_and_head(body: _Skeleton, legs: _Pair, arms: _Pair) -> dict[str, int]:
