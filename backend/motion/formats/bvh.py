@@ -163,9 +163,11 @@ def _parse_motion_head(path: Path, lines: list[str], at: int) -> tuple[int, floa
                 seconds = float(value)
         except ValueError:
             raise textfile.bad_line(path, number + 1, f"{value.strip()[:20]!r} is not a number") from None
+        if frames is not None and not 1 <= frames <= MAX_FRAMES:
+            raise textfile.bad_line(path, number + 1, f"{frames} frames; between 1 and {MAX_FRAMES} can be read")
+        if seconds is not None and not 1e-4 < seconds < 10:
+            raise textfile.bad_line(path, number + 1, f"frames of {seconds} s cannot be right")
         if frames is not None and seconds is not None:
-            if not 1 <= frames <= MAX_FRAMES or not 1e-4 < seconds < 10:
-                raise textfile.bad_line(path, number + 1, f"{frames} frames of {seconds} s cannot be read")
             return frames, seconds, number + 1
     raise textfile.bad_line(path, at, "'Frames' and 'Frame Time' are missing")
 
