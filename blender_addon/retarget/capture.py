@@ -1,9 +1,12 @@
 """A posed rig back to canonical motion: the inverse of retargeting (without foot lock)."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..rig import canonical
 from ..rig.bones import BoneMap, Rig
+from . import controls
 from . import rotations as rot
 from .motion import CanonicalMotion
 from .rest_pose import analyse
@@ -21,6 +24,11 @@ def capture(rig: Rig, bone_map: BoneMap, pose: np.ndarray, fps: float) -> Canoni
     lacks follow their parent. Raises RigError when the rig cannot be used.
     """
     pose = np.asarray(pose, dtype=np.float64)
+    plan = controls.find(rig, bone_map)
+    if plan is not None:
+        figure = controls.figure(rig, plan.figure)
+        free = replace(plan.figure, controls=None, twist={})
+        return capture(figure, free, controls.figure_pose(rig, plan, figure, pose), fps)
     rest = analyse(rig, bone_map)
     skeleton = Chain(rig, bone_map, rest)
     object_quaternion = rot.from_matrix(rest.object_rotation)

@@ -17,6 +17,8 @@ from .mechanism import Mechanism, NotFollowed
 
 _LIMBS = {"leg": ("hip", "knee", "ankle"), "arm": ("shoulder", "elbow", "wrist")}
 _DEFORM, _ORIGINAL = "DEF-", "ORG-"
+# A knee that is less far out of the line from hip to ankle than this part of the thigh does not tell its plane
+_STRAIGHT = 0.05
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Plan:
     turned_by: dict[str, str] = field(default_factory=dict)
 
 
-def find(rig: Rig, bone_map: BoneMap, ik_legs: bool = True, ik_arms: bool = False) -> Plan | None:
+def find(rig: Rig, bone_map: BoneMap, ik_legs: bool = False, ik_arms: bool = False) -> Plan | None:
     """The controls of ``rig``; None when its mapped bones are keyed themselves.
 
     ik_legs, ik_arms: how the switches of limbs that have both are set. Without a switch the constraints decide.
@@ -189,6 +191,20 @@ def drive(rig: Rig, plan: Plan, body: Rig, animation) -> tuple[dict[str, np.ndar
     return solver.rotations, solver.locations, solver.notes
 
 
+def figure_pose(rig: Rig, plan: Plan, body: Rig, pose: np.ndarray) -> np.ndarray:
+    """Matrices (T,m,4,4) of the figure's bones from those (T,n,4,4) of all bones of the rig, armature space.
+
+    Deform bones that stretch towards their neighbour lose their roll; it is read from the bone that turns them.
+    """
+    posed = pose[:, [rig.index[name] for name in body.names]].copy()
+    rest = rig.rest
+    for name, by in plan.turned_by.items():
+        own, other = rig.index[name], rig.index[by]
+        turn = pose[:, other, :3, :3] @ np.linalg.inv(rest[other, :3, :3])
+        posed[:, body.index[name], :3, :3] = turn @ rest[own, :3, :3]
+    return posed
+
+
 class _Solver(Mechanism):
     """The mechanism of the whole rig, in which controls take the place that the figure asks for."""
 
@@ -263,11 +279,19 @@ class _Solver(Mechanism):
         distance = np.linalg.norm(rest_pole - rest_knee)
         along = foot - hip
         along = along / np.maximum(np.linalg.norm(along, axis=-1, keepdims=True), 1e-9)
+
+        def aside(direction: np.ndarray) -> np.ndarray:
+            return direction - along * np.sum(direction * along, -1, keepdims=True)
+
+        bend = aside(knee - hip)
+        size = np.linalg.norm(bend, axis=-1, keepdims=True)
         # A straight limb tells no plane: there the side on which the pole stands at rest decides
-        carried = rot.rotate(self.posed.delta(upper), (rest_pole - rest_knee) / max(distance, 1e-9))
-        carried = carried - along * np.sum(carried * along, -1, keepdims=True)
+        carried = aside(rot.rotate(self.posed.delta(upper), (rest_pole - rest_knee) / max(distance, 1e-9)))
         carried = carried / np.maximum(np.linalg.norm(carried, axis=-1, keepdims=True), 1e-9)
-        return knee + distance * carried
+        length = np.linalg.norm(rest_knee - rest_head[body.index[upper]])
+        share = np.clip(size / (_STRAIGHT * length), 0.0, 1.0)
+        ahead = bend / np.maximum(size, 1e-9) * share + carried * (1.0 - share)
+        return knee + distance * ahead / np.maximum(np.linalg.norm(ahead, axis=-1, keepdims=True), 1e-9)
 
 
 def _below(rig: Rig, name: str, ancestor: str) -> bool:

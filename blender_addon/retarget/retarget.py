@@ -60,7 +60,7 @@ def retarget(
     *,
     foot_lock: bool = True,
     in_place: bool = False,
-    ik_legs: bool = True,
+    ik_legs: bool = False,
     ik_arms: bool = False,
 ) -> RigAnimation:
     """``motion`` on ``rig`` at ``fps`` frames per second (the motion's own when None).
