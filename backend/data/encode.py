@@ -43,11 +43,13 @@ def encode(data: Path, codec: Path, out: Path, progress: Callable[[str], None] =
         lengths = np.array([len(x) for x in found], dtype=np.int32)
         empty = np.zeros((0, model.config.latent), dtype=np.float16)
         arrays = {
-            "latents": np.concatenate(found) if found else empty,
+            # safetensors writes memory as it lies
+            "latents": np.ascontiguousarray(np.concatenate([empty, *found])),
             "starts": (np.cumsum(lengths) - lengths).astype(np.int32),
             "lengths": lengths,
         }
-        facts = {"codec": name, "stride": str(STRIDE), "fps": str(FPS)}
+        # one entry: the order of several is not the same in every run
+        facts = {"about": json.dumps({"codec": name, "stride": STRIDE, "fps": FPS})}
         files = out / f"{split}.safetensors", out / f"{split}.jsonl.gz"
         try:
             save_file(arrays, files[0], metadata=facts)

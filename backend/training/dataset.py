@@ -87,9 +87,9 @@ def load_latents(folder: Path, split: str, codec: str | None = None) -> Latents:
         )
     try:
         with safe_open(arrays, framework="numpy") as file:
-            facts = file.metadata() or {}
+            facts = json.loads((file.metadata() or {})["about"])
             flat, starts, lengths = (file.get_tensor(name) for name in ("latents", "starts", "lengths"))
-        made_by, stride, fps = facts["codec"], int(facts["stride"]), int(facts["fps"])
+        made_by, stride, fps = str(facts["codec"]), int(facts["stride"]), int(facts["fps"])
         with gzip.open(table, "rt", encoding="utf-8") as file:
             rows = [json.loads(line) for line in file]
     except (OSError, EOFError, ValueError, KeyError, SafetensorError) as error:
