@@ -48,7 +48,8 @@ def gives_legs(row: dict) -> bool:
         leg_phrases(row["phrases"])
         and kinds & {"walk", "backward", "left", "right", "turn", "run"}
         and not kinds & {"jump", "low"} and not sum(m["kicks"].values())
-        and m["lean"] < 30 and m["up"] > 0.85 and m["speed"] < 2.6
+        and m["lean"] < 30 and m["up"] > 0.85 and m["speed"] < 2.6 and not m["jumps"]
+        and (m["air"] < 0.02 or "run" in kinds)
     )  # fmt: skip
 
 

@@ -1,20 +1,18 @@
 """Longer walks and runs from short captures: the gait cycle of a clip is found and repeated.
 
 A capture volume is a few metres long, so most recorded walks last 2-4 s and runs 1-2 s. Where a clip comes back to
-nearly the same pose at nearly the same speed, it can go round once more; the joint is closed by letting the small
-difference decay over the next frames.
+nearly the same pose at nearly the same speed, it can go round once more (:mod:`backend.data.join`).
 """
 
 import numpy as np
 
+from backend.data import join as blend
 from backend.motion import rotations as rot
-from backend.motion.contacts import foot_contacts
 from backend.motion.skeleton import Motion
 
 SHORTEST_CYCLE, LONGEST_CYCLE = 16, 75
 MAX_POSE_DIFFERENCE = 0.055  # metres, mean over joints
 MAX_SPEED_DIFFERENCE = 0.35  # m/s, mean over joints
-DECAY = 12  # frames
 
 
 def find_cycle(motion: Motion) -> tuple[int, int] | None:
@@ -48,72 +46,14 @@ def find_cycle(motion: Motion) -> tuple[int, int] | None:
 def repeat_cycle(motion: Motion, cycle: tuple[int, int], times: int) -> Motion:
     """The clip with frames a..b shown ``times`` more times than it has them; longer by times * (b - a) frames."""
     a, b = cycle
-    rotations = [motion.rotations[:b].astype(np.float64)]
-    translation = [motion.translation[:b].astype(np.float64)]
+    made = motion.slice(0, b + 1)
+    before = max(a - 1, 0)  # tells the speed with which the cycle is entered
     for i in range(times):
-        end = b if i + 1 < times else motion.frames
-        # where frame b of what is there lies (extrapolated from the last frame by the clip's own step)
-        aim_q, aim_t = _follow(rotations[-1][-1], translation[-1][-1], motion, b - 1, b)
-        q, t = _aligned(motion, a, end, aim_q, aim_t)
-        _close(q, t, aim_q, aim_t)
-        rotations.append(q)
-        translation.append(t)
-    quaternions = rot.continuous(np.concatenate(rotations))
-    result = Motion(quaternions, np.concatenate(translation), motion.rest_offsets, motion.fps)
-    result.contacts = foot_contacts(result.joints(), result.fps)
-    return result
+        end = b if i + 1 < times else motion.frames - 1
+        made, _ = blend.join(made, made.frames - 1, motion.slice(before, end + 1), a - before)
+    return made
 
 
 def join(first: Motion, second: Motion) -> Motion:
-    """``second`` after ``first``, moved to where that ends; the difference of the poses decays over the next frames."""
-    aim_q, aim_t = first.rotations[-1].astype(np.float64), first.translation[-1].astype(np.float64)
-    q, t = _aligned(second, 0, second.frames, aim_q, aim_t)
-    _close(q, t, aim_q, aim_t)
-    # the first frame now shows the same as the last one of what is before
-    rotations = rot.continuous(np.concatenate([first.rotations.astype(np.float64), q[1:]]))
-    result = Motion(rotations, np.concatenate([first.translation, t[1:]]), first.rest_offsets, first.fps)
-    result.contacts = foot_contacts(result.joints(), result.fps)
-    return result
-
-
-def _close(q: np.ndarray, t: np.ndarray, aim_q: np.ndarray, aim_t: np.ndarray) -> None:
-    """Bend the start of rotations q and pelvis t, in place, so that the first frame is the aim in pose and height."""
-    length = min(DECAY, len(q))
-    weight = np.zeros(len(q))
-    weight[:length] = 0.5 + 0.5 * np.cos(np.pi * np.arange(length) / length)
-    gap = rot.quaternion_multiply(aim_q, rot.quaternion_conjugate(q[0]))
-    gap = np.where(gap[:, :1] < 0, -gap, gap)
-    vector = rot.quaternion_to_axis_angle(gap)
-    q[:] = rot.quaternion_multiply(rot.axis_angle_to_quaternion(weight[:, None, None] * vector), q)
-    t[:, 1] += weight * (aim_t[1] - t[0, 1])
-
-
-def _yaw(q: np.ndarray) -> float:
-    return float(2 * np.arctan2(q[2], q[0]))
-
-
-def _turned(angle: float) -> np.ndarray:
-    return np.array([np.cos(angle / 2), 0.0, np.sin(angle / 2), 0.0])
-
-
-def _follow(q: np.ndarray, t: np.ndarray, motion: Motion, i: int, j: int) -> tuple[np.ndarray, np.ndarray]:
-    """The pose of frame j, carried over to the place where frame i is shown with rotations q and pelvis t."""
-    angle = _yaw(q[0]) - _yaw(motion.rotations[i, 0].astype(np.float64))
-    turn = _turned(angle)
-    new_q = motion.rotations[j].astype(np.float64).copy()
-    new_q[0] = rot.quaternion_multiply(turn, new_q[0])
-    step = (motion.translation[j] - motion.translation[i]).astype(np.float64)
-    new_t = t + rot.quaternion_rotate(turn, step)
-    return new_q, new_t
-
-
-def _aligned(motion: Motion, start: int, stop: int, aim_q: np.ndarray, aim_t: np.ndarray):
-    """Frames start..stop turned about the vertical and moved over the floor so that the first lies at the aim."""
-    q = motion.rotations[start:stop].astype(np.float64).copy()
-    turn = _turned(_yaw(aim_q[0]) - _yaw(q[0, 0]))
-    q[:, 0] = rot.quaternion_multiply(turn, q[:, 0])
-    t = motion.translation[start:stop].astype(np.float64)
-    moved = rot.quaternion_rotate(turn, t - t[:1])
-    moved[:, [0, 2]] += aim_t[[0, 2]]
-    moved[:, 1] += t[0, 1]
-    return q, moved
+    """``second`` after ``first``, moved to where that ends; the last pose of the one is the first of the other."""
+    return blend.join(first, first.frames - 1, second, 0)[0]

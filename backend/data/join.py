@@ -18,7 +18,7 @@ from backend.motion.skeleton import JOINT_INDEX, JOINTS, Motion
 
 BLEND = (0.35, 0.55)  # seconds that a difference takes to die out: small ones, large ones
 LARGE = np.radians(70)  # a large difference of a joint
-MOST_TURN = np.radians(110)  # a joint that differs by more cannot be blended
+MOST_TURN = np.radians(110)  # a joint that differs by more does not blend well
 MOST_RATE = 6.0  # radians a second; a larger difference in speed is not carried over
 MOST_SHIFT = 0.12  # metres by which a foot may be moved to keep its place
 FEET = [JOINT_INDEX["left_foot"], JOINT_INDEX["right_foot"]]
@@ -64,27 +64,27 @@ class Seam:
     jerk: float
 
 
-def join(first: Motion, cut: int, second: Motion, start: int) -> tuple[Motion, Seam] | None:
-    """Frames 0..cut of ``first``, then ``second`` from frame ``start`` + 1 on; None where the poses differ too much.
+def join(first: Motion, cut: int, second: Motion, start: int) -> tuple[Motion, Seam]:
+    """Frames 0..cut of ``first``, then ``second`` from frame ``start`` + 1 on, and what the switch costs.
 
-    Frame ``cut`` shows both poses: the second clip is turned about the vertical and moved over the floor so that it
-    fits there. 1 <= cut < first.frames, 1 <= start < second.frames - 1. The first clip stays where it is.
+    Frame ``cut`` shows the first clip: the second is turned about the vertical and moved over the floor so that its
+    frame ``start`` fits there. 1 <= cut < first.frames, 0 <= start < second.frames - 1; a clip that is entered at its
+    frame 0 is taken to start from rest. The first clip stays where it is.
     """
+    earlier = max(start - 1, 0)
     second = _aligned(first, cut, second, start)
     a, b = first.rotations.astype(np.float64), second.rotations.astype(np.float64)
     tail = second.frames - start  # frames from the cut on
     gap = _difference(a[cut], b[start])
-    rate = (gap - _difference(a[cut - 1], b[start - 1])) * first.fps
+    rate = (gap - _difference(a[cut - 1], b[earlier])) * first.fps
     turn = np.linalg.norm(gap, axis=-1)
-    if turn.max() > MOST_TURN:
-        return None
     size = np.linalg.norm(rate, axis=-1, keepdims=True)
     rate *= np.minimum(1, MOST_RATE / np.maximum(size, 1e-9))
     seconds = np.interp(turn, [0, LARGE], BLEND)
     rest = decay(gap, rate, seconds[:, None], tail, first.fps)
     rotations = rot.quaternion_multiply(rot.axis_angle_to_quaternion(rest), b[start:])
     move = first.translation[cut].astype(np.float64) - second.translation[start]
-    before = first.translation[cut - 1].astype(np.float64) - second.translation[start - 1]
+    before = first.translation[cut - 1].astype(np.float64) - second.translation[earlier]
     rest = decay(move, (move - before) * first.fps, np.array(BLEND[1]), tail, first.fps)
     translation = second.translation[start:] + rest
     blended = with_contacts(rotations, translation, second)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from backend.data.acts import action
-from backend.data.join import MOST_SHIFT, join, pose_features
+from backend.data.join import MOST_SHIFT, MOST_TURN, join, pose_features
 from backend.motion.skeleton import Motion
 
 NEAR = 0.11  # metres; poses that are farther apart (see join.pose_features) are not joined
@@ -53,10 +53,9 @@ def _built(motions: Sequence[Motion], chain: list[tuple[int, int, int]]) -> tupl
     made = motions[window].slice(a, b + 1)
     for window, a, b in chain[1:]:
         follower = motions[window]
-        joined = join(made, made.frames - 1, follower.slice(a - 1, b + 1), 1)
-        if joined is None:
+        made, seam = join(made, made.frames - 1, follower.slice(a - 1, b + 1), 1)
+        if seam.turn > MOST_TURN:
             return None, "poses differ"
-        made, seam = joined
         if seam.shift > MOST_SHIFT:
             return None, "foot moved too far"
         if seam.jerk > max(SEAM_JERK, 1.2 * _jerk(motions, chain)):
