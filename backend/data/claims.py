@@ -28,7 +28,7 @@ COUNTS |= {str(n): n for n in range(1, 13)}
 _NUMBER = r"(one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\d+)"
 _TIMES = re.compile(rf"\b(once|twice|thrice|{_NUMBER} times)\b")
 _ORDERED = re.compile(r"(?:,? and)? (?:after that|afterwards|finally|then)\b|, then\b| before (?=\w+ing\b)")
-_JOINED = re.compile(r",| and (?!the |left|right|a )| while | as ")
+_JOINED = re.compile(r",| and (?!the |left|right|a |up\b|down\b)| while | as ")
 _HAND = re.compile(r"\b(left|right|both)[- ](?:hands?|arms?|fist|elbow)\b|\b(both|his|her|their|the) (hands|arms)\b")
 _WALK = re.compile(r"\b(walk|stroll|pace|march|stride)(s|es|ed|ing)?\b")
 _RUN = re.compile(r"\b(run|runs|running|ran|jog\w*|sprint\w*)\b")
@@ -88,6 +88,11 @@ def _claim(kind: str, events: list[dict], denied: bool) -> list[Claim]:
     return [Claim(kind, True if events else False if denied else None, _starts(events))]
 
 
+def _sure(value: float, denied: float, borne: float) -> bool | None:
+    """True above ``borne``, False below ``denied``, undecided between: words like fast have no sharp edge."""
+    return True if value > borne else False if value < denied else None
+
+
 def _count(clause: str) -> int | None:
     found = _TIMES.search(clause)
     return COUNTS.get(found.group(1).split()[0]) if found else None
@@ -117,11 +122,11 @@ def _travel(clause: str, m: dict) -> list[Claim]:
     told = runs if run else walks
     speeds = [e["speed"] for e in told if e["way"] == "forward"]
     if speeds and "sprint" in clause:
-        found.append(Claim("speed", max(speeds) > 3.5, _starts(told)))
+        found.append(Claim("speed", _sure(max(speeds), 2.6, 4.2), _starts(told)))
     if speeds and re.search(r"\bslow|leisurely", clause):
-        found.append(Claim("speed", min(speeds) < (3.0 if run else 1.0), _starts(told)))
+        found.append(Claim("speed", _sure(-min(speeds), *((-3.4, -3.0) if run else (-1.15, -0.9))), _starts(told)))
     if speeds and re.search(r"\bfast|quick|brisk|hurr|rapid", clause):
-        found.append(Claim("speed", max(speeds) > (3.2 if run else 1.3), _starts(told)))
+        found.append(Claim("speed", _sure(max(speeds), *((2.4, 3.2) if run else (1.25, 1.5))), _starts(told)))
     if speeds and re.search(r"normal pace|normal speed|steady pace", clause):
         near = any(0.75 < s < 1.75 for s in speeds)
         found.append(Claim("speed", True if near or run else False, _starts(told)))
@@ -240,7 +245,8 @@ def _postures(clause: str, m: dict) -> list[Claim]:
         if re.search(rf"\b({words})", clause):
             low = [e for e in _events(m, "low") if e["posture"] in postures]
             low += [e for e in _events(m, "travel") if e["gait"] in ("crouch", "crawl", "kneel")]
-            found += _claim("posture", low, m["lowest"] > limit)
+            high = m["lowest"] > limit or postures == ("lie",) and m["head_low"] > 0.8
+            found += _claim("posture", low, high)
             said = _count(clause) or _squats(clause)
             if said is not None and low and words == "squat":
                 found.append(Claim("count", any(e.get("count") == said for e in low)))
@@ -255,7 +261,7 @@ def _postures(clause: str, m: dict) -> list[Claim]:
         found += _claim("bend", bent, m["lean"] < 28 and m["lowest"] > 0.8)
     if re.search(r"\bstands? still|doesn'?t move|not moving|motionless", clause):
         found.append(Claim("still", False if m["distance"] > 0.7 else True))
-    if re.search(r"\b(stops|stopping|comes to a (stop|halt))\b", clause):
+    if re.search(r"\b(stops?|stopping|comes? to a (stop|halt))\b", clause):
         found += _claim("stop", _events(m, "stop"), m["distance"] < 0.3)
     lean = re.search(r"\blean\w*\b.*\b(forward|backward|left|right)", clause)
     if lean:
@@ -271,12 +277,12 @@ def _squats(clause: str) -> int | None:
 
 # words of what a hand does: (event kinds, is it denied for this side)
 _HANDS: dict[str, tuple[tuple[str, ...], Callable[[dict, str], bool]]] = {
-    r"\b(rais|lift)(es?|s|ing|ed)\b|\bhold\w* .*\b(up|above)\b|\bkeep\w* .*\bup\b": (
+    r"\b(raise[sd]?|raising|lift(s|ing|ed)?)\b|\bhold\w* .*\b(up|above)\b|\bkeep\w* .*\bup\b": (
         ("raise", "hold", "wave", "lower"), lambda m, s: m[f"{s}_hand"] < -0.05),
-    r"\b(lower(s|ing)|puts? .* down|takes? .* down)\b": (("lower",), lambda m, s: m[f"{s}_hand"] < -0.18),
+    r"\b(lower(s|ing)?|puts? .* down|takes? .* down)\b": (("lower",), lambda m, s: m[f"{s}_hand"] < -0.18),
     r"\bwav(es?|ing)\b": (("wave",), lambda m, s: m[f"{s}_hand"] < -0.2),
     r"\bpunch(es|ing)?\b|\bjabs?\b": (("punch",), lambda m, s: m["hand_speed"] < 1.5),
-    r"\bthrow(s|ing)\b(?!.*\bpunch)": (("throw",), lambda m, s: m["hand_speed"] < 1.2),
+    r"\bthrow(s|ing)?\b(?!.*\bpunch)": (("throw",), lambda m, s: m["hand_speed"] < 1.2),
     r"\breach(es|ing)?\b|\bstretch(es|ing)? .*\b(forward|out)\b": (("reach", "raise", "hold", "spread", "wave"),
                                                                  lambda m, s: m["hand_activity"] < 0.03),
 }  # fmt: skip

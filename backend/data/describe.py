@@ -187,11 +187,12 @@ def _named_only(phrases: list[str], voice: _Voice) -> list[str]:
 def _quiet(m: dict, voice: _Voice) -> list[str]:
     """Sentences for a window in which nothing stands out."""
     low = m["lowest"] < 0.7
+    busy = max(m["left_busy"], m["right_busy"])
     if m["distance"] > 1.0:
         options = ["moves around", "moves about", "moves from one place to another", "goes from one place to another"]
-    elif m["mean_speed"] < 0.06 and not low:
+    elif m["mean_speed"] < 0.06 and busy < 0.2 and not low:
         options = ["stands still", "stands in place without moving", "stands idle", "stays in place and waits"]
-    elif max(m["left_busy"], m["right_busy"]) > 0.3 and not low and abs(m["left_busy"] - m["right_busy"]) > 0.2:
+    elif busy > 0.2 and not low and abs(m["left_busy"] - m["right_busy"]) > 0.5 * busy:
         side = "left" if m["left_busy"] > m["right_busy"] else "right"
         options = [f"moves the {side} arm", f"gestures with the {side} hand", f"stands and moves the {side} hand"]
     elif m["hand_activity"] > 0.3 and not low:

@@ -11,7 +11,7 @@ NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 # verbs, third person singular, that may follow "and", "then" or a comma in a phrase
 VERBS = frozenset(
     """acts aims applauds approaches attacks backs balances bends blocks bounces bowls bows boxes breathes brings
-    carries casts catches celebrates charges cheers chops circles cleans climbs collapses comes continues covers
+    carries casts catches celebrates charges cheers chops circles claps cleans climbs collapses comes continues covers
     crawls creeps crosses crouches cuts dabs dances digs directs dives does draws dribbles drifts drinks drives
     drops ducks eats exits explains faces falls feels fights fires fixes flaps gallops gestures gets gives goes
     grabs greets guides hangs hits holds hops imitates jabs jogs jumps keeps kicks kneels lands laughs leans
@@ -109,7 +109,7 @@ def sequence(phrases: list[str], style: int = 0) -> str:
     if len(phrases) == 1:
         return phrases[0]
     first, *middle, last = phrases
-    style %= 5
+    style = 1 if style % 5 == 2 and first.startswith("is ") else style % 5
     if style == 0:
         return ", ".join([first, *middle]) + f" and then {last}" if middle else f"{first}, then {last}"
     if style == 1:
