@@ -51,12 +51,25 @@ def same(motion: Motion, found: Motion, angle: float = 0.2, metres: float = 2e-3
         {"names": {k: f"mixamorig:{v}" for k, v in bvh_files.names_of(bvh_files.MIXAMO).items()}, "scale": 1.0},
         {"names": BIPED, "scale": 39.37, "root": True},
         {"names": {k: v.lower() for k, v in bvh_files.names_of(bvh_files.MIXAMO, "l_", "r_").items()}, "order": "XYZ"},
+        {"scale": 1.0},
+        {"world": bvh_files.Z_UP},
         {"names": NOTHING},
         {"names": NOTHING, "scale": 1000.0, "world": bvh_files.Z_UP, "order": "YXZ"},
         {"names": NOTHING, "zero_joints": True, "root": True},
         {"names": NOTHING, "place": True, "scale": 0.5},
     ],
-    ids=["plain Mixamo", "prefix", "Biped", "lower case", "no names", "Z up, mm", "zero joints", "positions"],
+    ids=[
+        "plain Mixamo",
+        "prefix",
+        "Biped",
+        "lower case",
+        "our names, metres",
+        "our names, Z up",
+        "no names",
+        "Z up, mm",
+        "zero joints",
+        "positions",
+    ],
 )
 def test_any_hierarchy_gives_the_same_motion(tmp_path, options):
     motion = bvh_files.lively()

@@ -84,7 +84,7 @@ def read_source(path: Path, source_fps: float | None = None) -> SourceMotion:
 def read(path: Path, fps: float = FPS, source_fps: float | None = None, up: str | None = None) -> Motion:
     """A BVH file on the canonical skeleton (see :func:`backend.motion.canonical.to_canonical`)."""
     source = read_source(Path(path), source_fps)
-    if up is None and set(JOINTS) <= set(source.names):
+    if up is None and _is_own(source):
         return _own(source, fps)
     return to_canonical(source, fps, up=up)
 
@@ -203,6 +203,14 @@ def _pose(path: Path, hierarchy: Hierarchy, values: np.ndarray, fps: float) -> S
         raise BackendError("bad_file", f"{path.name}: all joint offsets are zero.")
     ends = frozenset(hierarchy.ends)
     return SourceMotion(hierarchy.names, hierarchy.parents, offsets, world, positions, fps, path.name, ends)
+
+
+def _is_own(source: SourceMotion) -> bool:
+    """Whether :func:`write` made the file: our names, Y up, a body in centimetres."""
+    if not set(JOINTS) <= set(source.names):
+        return False
+    legs = source.offsets[[source.names.index(joint) for joint in ("left_knee", "left_ankle")]].sum(0)
+    return 0.3 < -legs[1] / CENTIMETRES < 2.0
 
 
 def _own(source: SourceMotion, fps: float) -> Motion:
