@@ -124,13 +124,18 @@ def finger_type(tree: Tree, name: str, ignored: set[str] = frozenset()) -> str |
     """Which finger a bone's words name, or None."""
     words = [w for w in split_words(name) if w not in ignored and not w.isdigit() and w not in tree.names.common]
     joined = re.sub(r"^(?:left|right)", "", "".join(w for w in words if tree.names.side_words.get(w) is None))
-    for kind, known in load("words")["fingers"].items():
-        for each in map(plain, known):
-            if each in words or (len(each) > 3 and each in joined) or (not each.isascii() and each in joined):
+    for kind, known in _finger_words().items():
+        for each in known:
+            if each in words or ((len(each) > 3 or not each.isascii()) and each in joined):
                 # "forearm" is no finger
                 if each != "fore" or "arm" not in joined:
                     return kind
     return None
+
+
+@cache
+def _finger_words() -> dict[str, list[str]]:
+    return {kind: [plain(word) for word in known] for kind, known in load("words")["fingers"].items()}
 
 
 def _finger_number(name: str) -> str | None:
@@ -174,19 +179,23 @@ def _fingers_by_shape(found: BoneMap, tree: Tree, side: str, hand: str) -> dict[
     elbow = found.bone(f"{side}_elbow")
     along = tree.head[hand] - tree.head[elbow] if elbow else tree.head[chains[0][0]] - tree.head[hand]
     along = along / max(float(np.linalg.norm(along)), 1e-12)
-    starts = np.array([tree.head[c[0]] for c in chains])
-    ends = np.array([tree.head[c[-1]] for c in chains])
-    thumb = int(np.argmin((ends - tree.head[hand]) @ along))
+    places = np.array([np.mean([tree.head[n] for n in c], axis=0) for c in chains])
+    thumb = int(np.argmin((places - tree.head[hand]) @ along))
     others = np.delete(np.arange(len(chains)), thumb)
-    across = starts[others] - starts[others].mean(0)
+    across = places[others] - places[others].mean(0)
     axis = np.linalg.svd(across - np.outer(across @ along, along))[2][0]
-    if (starts[thumb] - starts[others].mean(0)) @ axis > 0:
+    if (places[thumb] - places[others].mean(0)) @ axis > 0:
         axis = -axis
-    order = [thumb, *others[np.argsort(starts[others] @ axis)]]
+    order = [thumb, *others[np.argsort(places[others] @ axis)]]
     kinds = FINGERS if len(chains) == 5 else [f"finger{k + 1}" for k in range(len(chains))]
-    # The last bone of a nameless chain that bends nowhere is where the finger ends
-    trimmed = [chains[k][:-1] if len(chains[k]) > 3 else chains[k] for k in order]
-    return {f"{side}_{kind}": chain for kind, chain in zip(kinds, trimmed, strict=True)}
+    named = {}
+    for kind, k in zip(kinds, order, strict=True):
+        chain = chains[k]
+        if len(chain) > 3:
+            # Beside a thumb of three bones the fourth is one of the palm; where all have four it marks the tip
+            chain = chain[1:] if len(chains[thumb]) == 3 else chain[:-1]
+        named[f"{side}_{kind}"] = chain
+    return named
 
 
 def toe_chains(found: BoneMap, tree: Tree, side: str) -> list[list[str]]:

@@ -17,6 +17,8 @@ from .tree import Tree
 _FEWEST = 10
 # Confidence of a bone that a table knows, that a clear word names, that a vague word names, that the shape suggests
 _TABLE, _CLEAR, _VAGUE, _SHAPE = 1.0, 0.9, 0.7, 0.6
+# A lead of the chosen reading of a limb over the next best one that is too small to be sure
+_DOUBT = 0.06
 _OPTIONAL = {
     "foot": "No toe bones: the feet turn as one piece.",
     "collar": "No collar bones: the arms turn at the shoulders only.",
@@ -154,6 +156,11 @@ def _by_shape(tree: Tree, shape: Found, named: dict[str, list[str]]) -> BoneMap:
     if shape.sided and by_names and sides[0] == "right":
         found.swapped = True
     _finish(found, tree)
+    for margin, limb, chain in zip(shape.margins, ("legs", "arms"), (words.LEG[:3], words.ARM), strict=True):
+        if margin < _DOUBT:
+            found.notes.append(f"Where the joints of the {limb} lie is in doubt: another reading fits nearly as well.")
+            for joint in (f"{side}_{role}" for side in canonical.SIDES for role in chain):
+                found.confidence[joint] = min(found.confidence[joint], 0.35)
     found.notes.insert(0, "The bone names do not say who is who; the shape of the skeleton decided. Check the map.")
     return found
 

@@ -35,6 +35,7 @@ class Found:
 
     joints: as ``BoneMap.joints`` with "spine" besides; empty when it is no person. score: 0..1 how human it looks.
     reason: why not, one clause for the artist. sided: whether left and right are known; when not, "left" is arbitrary.
+    margins: how far the reading of the legs and that of the arms lead over the next best one; small is doubtful.
     rivals: joint -> further bones that fit as well. quadruped: the reason is that it stands on four legs.
     """
 
@@ -42,6 +43,7 @@ class Found:
     score: float = 0.0
     reason: str = ""
     sided: bool = True
+    margins: tuple[float, float] = (1.0, 1.0)
     rivals: dict[str, list[str]] = field(default_factory=dict)
     quadruped: bool = False
 
@@ -58,12 +60,16 @@ class _Pair:
 
 @dataclass
 class _Limbs:
-    """One pair of chains read as legs or arms: bones of its joints, side 0 and side 1, and how well they fit."""
+    """One pair of chains read as legs or arms: bones of its joints, side 0 and side 1, and how well they fit.
+
+    margin: by how much the next best reading of the same chains fits less.
+    """
 
     pair: _Pair
     picked: tuple[list[str], list[str]]
     fit: float
     length: float
+    margin: float
 
 
 def search(tree: Tree) -> Found:
@@ -74,7 +80,8 @@ def search(tree: Tree) -> Found:
     if len(pairs) < 2:
         return Found(reason="it does not have two pairs of limbs that are alike")
     legs = [limbs for pair in pairs if (limbs := _fit(tree, pair, arms=False))]
-    arms = [limbs for pair in pairs if (limbs := _fit(tree, pair, arms=True))]
+    marked = any(_marked(tree, leg) for leg in legs[:2])
+    arms = [limbs for pair in pairs if (limbs := _fit(tree, pair, arms=True, marked=marked))]
     ranked = []
     four_legged = 0.0
     for leg in legs:
@@ -94,6 +101,7 @@ def search(tree: Tree) -> Found:
     score, leg, arm = ranked[0]
     found = _assemble(tree, leg, arm)
     found.score = min(1.0, score)
+    found.margins = leg.margin, arm.margin
     _add_rivals(tree, found, ranked)
     return found
 
@@ -140,14 +148,14 @@ def _pairs(tree: Tree) -> list[_Pair]:
     return [pair for pair in pairs if pair.length > limit][:_MOST_PAIRS]
 
 
-def _fit(tree: Tree, pair: _Pair, arms: bool) -> _Limbs | None:
+def _fit(tree: Tree, pair: _Pair, arms: bool, marked: bool = False) -> _Limbs | None:
     """The bones of the joints in both chains of ``pair``, read as legs (hip, knee, ankle) or arms (shoulder, elbow,
-    wrist)."""
+    wrist). marked: chains end in bones that only mark their ends."""
     middle = (tree.head[pair.chains[0][0]] + tree.head[pair.chains[1][0]]) / 2
-    sides = [_fit_chain(tree, chain, middle, pair.axis, arms) for chain in pair.chains]
+    sides = [_fit_chain(tree, chain, middle, pair.axis, arms, marked) for chain in pair.chains]
     if None in sides:
         return None
-    (picked_a, fit_a, length_a), (picked_b, fit_b, length_b) = sides
+    (picked_a, fit_a, length_a, margin_a), (picked_b, fit_b, length_b, margin_b) = sides
     if len(pair.chains[0]) == len(pair.chains[1]):
         # Mirror images carry their joints in the same places: the better reading holds for both
         places = [pair.chains[0].index(n) for n in picked_a] if fit_a >= fit_b else [
@@ -155,7 +163,7 @@ def _fit(tree: Tree, pair: _Pair, arms: bool) -> _Limbs | None:
         picked_a, picked_b = ([chain[k] for k in places] for chain in pair.chains)
     if min(length_a, length_b) < _ALIKE * max(length_a, length_b):
         return None
-    return _Limbs(pair, (picked_a, picked_b), (fit_a + fit_b) / 2, (length_a + length_b) / 2)
+    return _Limbs(pair, (picked_a, picked_b), (fit_a + fit_b) / 2, (length_a + length_b) / 2, min(margin_a, margin_b))
 
 
 @cache
@@ -167,16 +175,19 @@ def _choices(count: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def _fit_chain(
-    tree: Tree, chain: list[str], middle: np.ndarray, axis: np.ndarray, arms: bool
-) -> tuple[list[str], float, float] | None:
-    """The three joints that fit one chain best, how well, and the limb's length."""
+    tree: Tree, chain: list[str], middle: np.ndarray, axis: np.ndarray, arms: bool, marked: bool
+) -> tuple[list[str], float, float, float] | None:
+    """The three joints that fit one chain best, how well, the limb's length, and the lead over another reading."""
     chain = chain[:_LONGEST_CHAIN]
     heads = np.array([tree.head[name] for name in chain])
     last = len(chain) - 1
+    hand = 0
     if arms:
         # A hand branches into fingers; nothing beyond it is a joint
-        branch = next((k for k, n in enumerate(chain) if k >= 2 and len(_branches(tree, n)) >= 3), last)
-        last = min(last, branch)
+        hand = next((k for k, n in enumerate(chain) if k >= 2 and len(_branches(tree, n)) >= 3), 0)
+        last = hand or (last - 1 if marked else last)
+        if last < 2:
+            return None
     i, j, k = _choices(len(chain), last)
     apart = np.linalg.norm(heads[:, None] - heads[None], axis=-1)
     along = np.concatenate([[0.0], np.cumsum(np.diagonal(apart, 1))])
@@ -186,8 +197,11 @@ def _fit_chain(
     aside = np.abs((heads - middle) @ axis)
     fit = 0.5 * total / whole - 3.0 * np.abs(upper / total - 0.5) - 2.0 * (along[k] - along[i] - total) / total
     fit -= 3.0 * np.maximum(0.0, (0.15 if arms else 0.05) - aside[i] / total)
-    # Of bones at one place the last one carries the joint
-    fit += 0.001 * (i + j + k)
+    # Of bones at one place, or nearly, the last one carries the joint
+    fit += 0.001 * (i + j + k) - 0.05 * (apart[i, i + 1] < 0.1 * total)
+    if hand == 3:
+        # Collar bone, upper arm, forearm and hand: the most common arm of all
+        fit += 0.25 * ((i == 1) & (j == 2))
     if not arms:
         # A foot follows the ankle, at an angle to the shin
         after = np.minimum(k + 1, len(chain) - 1)
@@ -198,7 +212,10 @@ def _fit_chain(
     best = int(fit.argmax())
     if not np.isfinite(fit[best]):
         return None
-    return [chain[i[best]], chain[j[best]], chain[k[best]]], float(fit[best]), float(total[best])
+    near = np.maximum(np.maximum(apart[i, i[best]], apart[j, j[best]]), apart[k, k[best]]) < 0.05 * total[best]
+    second = float(np.where(near, -np.inf, fit).max())
+    picked = [chain[i[best]], chain[j[best]], chain[k[best]]]
+    return picked, float(fit[best]), float(total[best]), float(fit[best]) - second
 
 
 def _branches(tree: Tree, name: str) -> list[str]:
@@ -272,7 +289,7 @@ def _assemble(tree: Tree, leg: _Limbs, arm: _Limbs) -> Found:
     if arm.pair.axis @ across < 0:
         arm = _Limbs(
             _Pair(arm.pair.node, arm.pair.chains[::-1], arm.pair.length, -arm.pair.axis), arm.picked[::-1],
-            arm.fit, arm.length)  # fmt: skip
+            arm.fit, arm.length, arm.margin)  # fmt: skip
     joints: dict[str, list[str]] = {joint: [] for joint in canonical.JOINTS} | {"spine": []}
     pelvis = tree.meeting(leg.picked[0][0], leg.picked[1][0], arm.picked[0][0], arm.picked[1][0])
     top = arm.pair.node
@@ -280,10 +297,7 @@ def _assemble(tree: Tree, leg: _Limbs, arm: _Limbs) -> Found:
         return Found(reason="its legs and arms do not hang from one trunk")
     joints["pelvis"] = [pelvis]
     spine = [] if top == pelvis else [*tree.between(pelvis, top), top]
-    feet = [_toe(tree, limb[2], limb[1], tree.distance(limb[1], limb[2])) for limb in leg.picked]
-    # Where each ball of the foot carries one bone more, chains end in bones that only mark their ends
-    marked = all(foot and [len(tree.subtree(c)) for c in tree.children.get(foot, ())] == [1] for foot in feet)
-    neck, head = _neck_and_head(tree, arm, top, up, across, shoulders, trunk, marked)
+    neck, head = _neck_and_head(tree, arm, top, up, across, shoulders, trunk, _marked(tree, leg))
     # The neck itself where the collar bones hang from it
     lifted = float((tree.head[top] - shoulders) @ up) if spine else 0.0
     if len(spine) > 1 and head and not neck and lifted > 0.08 * trunk:
@@ -291,8 +305,10 @@ def _assemble(tree: Tree, leg: _Limbs, arm: _Limbs) -> Found:
     if not spine:
         return Found(reason="it has no spine between the legs and the arms")
     joints["spine"], joints["neck"], joints["head"] = spine, neck, head
-    forward = _forward(tree, leg, arm, up, across, feet, head)
+    forward = _forward(tree, leg, arm, up, across, head)
     flip = forward < 0
+    front = np.cross(across, up) * (-1.0 if flip else 1.0)
+    feet = [_toe(tree, limb[2], limb[1], front) for limb in leg.picked]
     for k, side in enumerate(canonical.SIDES):
         which = 1 - k if flip else k
         for joint, name in zip(("hip", "knee", "ankle"), leg.picked[which], strict=True):
@@ -304,12 +320,25 @@ def _assemble(tree: Tree, leg: _Limbs, arm: _Limbs) -> Found:
     return Found(joints, sided=abs(forward) > _FRONT)
 
 
-def _toe(tree: Tree, ankle: str, knee: str, shin: float) -> str | None:
-    """The ball of the foot: the one bone after the ankle, not as far as the tip of the toes would be."""
-    after = [c for c in _branches(tree, ankle) if float((tree.head[c] - tree.head[ankle])
-             @ (tree.head[ankle] - tree.head[knee])) > -0.1 * shin * shin]  # fmt: skip
+def _marked(tree: Tree, leg: _Limbs) -> bool:
+    """Whether chains end in bones that only mark their ends: each ball of the foot carries just one bone more."""
+    feet = [_toe(tree, limb[2], limb[1]) for limb in leg.picked]
+    return all(foot and [len(tree.subtree(c)) for c in tree.children.get(foot, ())] == [1] for foot in feet)
+
+
+def _toe(tree: Tree, ankle: str, knee: str, front: np.ndarray | None = None) -> str | None:
+    """The ball of the foot: the one bone after the ankle, not as far as the tip of the toes would be.
+
+    front: unit vector; with it a heel beside the toes does not matter.
+    """
+    shin = tree.distance(knee, ankle)
+    foot, down = tree.head[ankle], tree.head[ankle] - tree.head[knee]
+    after = [c for c in _branches(tree, ankle) if (tree.head[c] - foot) @ down > -0.1 * shin * shin]
     long = [c for c in after if tree.children.get(c)]
     after = long or after
+    if front is not None and len(after) > 1:
+        ahead = {c: float((tree.head[c] - foot) @ front) for c in after}
+        after = [c for c in after if ahead[c] > 0.5 * max(ahead.values())]
     if len(after) != 1:
         return None
     distance = tree.distance(ankle, after[0])
@@ -324,7 +353,15 @@ def _neck_and_head(tree, arm, top, up, across, shoulders, trunk, marked) -> tupl
         return float((tree.head[name] - shoulders) @ up) / trunk
 
     def central(name: str) -> bool:
-        return abs(float((tree.head[name] - shoulders) @ across)) < 0.06 * trunk
+        """On the midline, and not one of a pair beside it (eyes)."""
+        middle = aside(tree.parent[name])
+        offset = aside(name) - middle
+        others = (aside(c) - middle for c in tree.children[tree.parent[name]] if c != name)
+        mirrored = any(abs(other + offset) < 0.4 * abs(offset) for other in others)
+        return abs(aside(name)) < 0.06 and not (abs(offset) > 0.005 and mirrored)
+
+    def aside(name: str) -> float:
+        return float((tree.head[name] - shoulders) @ across) / trunk
 
     def climb(name: str) -> float:
         return max(height(each) for each in tree.subtree(name))
@@ -350,7 +387,8 @@ def _neck_and_head(tree, arm, top, up, across, shoulders, trunk, marked) -> tupl
     while len(chain) > 1 and not tree.children.get(chain[-1]):
         gap = heights[-1] - heights[-2]
         below = heights[-2] - (heights[-3] if len(chain) > 2 else 0.0)
-        if not marked and gap < 0.27 and gap < 1.6 * max(below, 0.08):
+        neck_first = len(chain) == 2 and heights[0] < 0.2
+        if not marked and gap < (0.5 if neck_first else 0.27) and (neck_first or gap < 1.6 * max(below, 0.08)):
             break
         chain.pop()
         heights.pop()
@@ -359,7 +397,7 @@ def _neck_and_head(tree, arm, top, up, across, shoulders, trunk, marked) -> tupl
     return chain[:-1], chain[-1:]
 
 
-def _forward(tree, leg, arm, up, across, feet, head) -> float:
+def _forward(tree, leg, arm, up, across, head) -> float:
     """Evidence for the front: positive when side 0 of the limbs is the figure's left, negative when it is the right."""
     forward = np.cross(across, up)
     total = 0.0
