@@ -70,13 +70,12 @@ def _world_rotations(skeleton: Chain, turns: dict[str, np.ndarray]) -> np.ndarra
     for name, driver in skeleton.drivers.items():
         if driver.share >= 1.0:
             known[driver.high] = found[name]
-    knots = [(0.0, known["pelvis"])]
-    spine = skeleton.map.spine
-    knots += [(3.0 * (k + 1) / len(spine), found[name]) for k, name in enumerate(spine)]
-    for place, joint in enumerate(canonical.SPINE, start=1):
-        upper = next(i for i, (at, _) in enumerate(knots) if at >= place - 1e-9)
-        (low_at, low), (high_at, high) = knots[upper - 1], knots[upper]
-        known[joint] = rot.slerp(low, high, np.asarray((place - low_at) / (high_at - low_at)))
+    spine = ("pelvis",) + canonical.SPINE
+    for place, joint in enumerate(spine):
+        if joint not in known:
+            # The topmost spine bone is spine3, so there is always one above
+            low, high = place - 1, next(i for i in range(place, len(spine)) if spine[i] in known)
+            known[joint] = rot.slerp(known[spine[low]], known[spine[high]], np.asarray(1.0 / (high - low)))
     if "neck" not in known:
         known["neck"] = rot.slerp(known["spine3"], known.get("head", known["spine3"]), np.asarray(0.5))
     for joint, parent in enumerate(canonical.PARENTS):

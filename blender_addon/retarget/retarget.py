@@ -346,17 +346,20 @@ class Driver:
 
 
 def drivers(bone_map: BoneMap) -> dict[str, Driver]:
-    """Bone name -> driver. Bones of a chain share its turn: spines from pelvis to spine3, necks from spine3 to the
-    neck, collars from spine3 to the collar, in the parts of ``BoneMap.chains`` (even ones without)."""
+    """Bone name -> driver. The last bone of a joint takes the joint's own turn, the topmost spine bone always that of
+    spine3; bones before it in the same joint (long spines, necks, collars) share the way there from the joint below,
+    in the parts of ``BoneMap.chains``. So every joint that the rig has comes back as it was."""
     found: dict[str, Driver] = {}
-    chain = ("pelvis",) + canonical.SPINE
-    for name, reached in _reached(bone_map, "spine", bone_map.spine):
-        place_on_chain = 3.0 * reached
-        low = min(int(place_on_chain - 1e-9), 2)
-        found[name] = Driver(chain[low], chain[low + 1], place_on_chain - low)
+    spine = bone_map.spine
+    below = "pelvis"
+    for joint in canonical.SPINE:
+        names = [name for name in bone_map.joints.get(joint) or [] if name not in found]
+        if names:
+            above = "spine3" if names[-1] == spine[-1] else joint
+            _share(found, bone_map.chains.get("spine", ()), names, below, above)
+            below = above
     for joint in ("neck", "left_collar", "right_collar"):
-        for name, reached in _reached(bone_map, joint, bone_map.joints.get(joint) or []):
-            found[name] = Driver("spine3", joint, reached)
+        _share(found, bone_map.chains.get(joint, ()), bone_map.joints.get(joint) or [], "spine3", joint)
     for joint in canonical.JOINTS:
         name = bone_map.bone(joint)
         if name and name not in found:
@@ -364,13 +367,12 @@ def drivers(bone_map: BoneMap) -> dict[str, Driver]:
     return found
 
 
-def _reached(bone_map: BoneMap, chain: str, names: list[str]) -> list[tuple[str, float]]:
-    """Bone -> the part of the chain's turn that is made up to and with it."""
-    weights = dict(bone_map.chains.get(chain, ()))
+def _share(found: dict[str, Driver], weighted, names: list[str], low: str, high: str) -> None:
+    """Drivers of ``names`` on the way from joint ``low`` to joint ``high``, which the last of them reaches."""
+    weights = {name: weight for name, weight in weighted if name in names}
     if set(weights) != set(names) or not sum(weights.values()) > 0:
         weights = dict.fromkeys(names, 1.0)
-    whole, found, made = sum(weights[name] for name in names), [], 0.0
+    made = 0.0
     for name in names:
-        made += weights[name] / whole
-        found.append((name, 1.0 if name == names[-1] else made))
-    return found
+        made += weights[name] / sum(weights.values())
+        found[name] = Driver(low, high, 1.0 if name == names[-1] else made)
