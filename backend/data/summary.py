@@ -81,11 +81,7 @@ def of_split(motions: list[Motion], rows: list[dict]) -> dict:
     frames = np.array([m.frames for m in motions], dtype=np.int64)
     idle = np.array([row["labels"]["mean_speed"] < clean.IDLE_SPEED for row in rows], dtype=bool)
     speeds = np.array([row["labels"]["speed"] for row in rows if row["labels"]["distance"] > 1.0])
-    verbs: Counter = Counter()
-    words: set[str] = set()
-    for row in rows:
-        verbs.update(describe.action_words(row["captions"]))
-        words.update(word for text in row["captions"] for word in text.split())
+    words = {word for row in rows for text in row["captions"] for word in text.split()}
     return {
         "windows": len(rows),
         "hours": hours(frames.sum()),
@@ -99,5 +95,5 @@ def of_split(motions: list[Motion], rows: list[dict]) -> dict:
         "speeds": {f"p{p}": round(float(np.percentile(speeds, p)), 2) for p in (5, 25, 50, 75, 95)}
         if len(speeds)
         else {},
-        "actions": dict(verbs.most_common(40)),
+        "actions": {verb: windows for verb, windows, _ in describe.vocabulary(rows)[:60]},
     }

@@ -10,7 +10,19 @@ pytest.importorskip("scipy")
 
 from motions import jump, raise_hand, turn, walk  # noqa: E402
 
-from backend.data import build, clean, clips, cuts, describe, duplicates, extend, splits, store  # noqa: E402
+from backend.data import (  # noqa: E402
+    augment,
+    build,
+    clean,
+    clips,
+    cuts,
+    describe,
+    duplicates,
+    extend,
+    rows,
+    splits,
+    store,
+)
 from backend.data.inspect import report  # noqa: E402
 from backend.data.measure import measure  # noqa: E402
 from backend.errors import BackendError  # noqa: E402
@@ -308,18 +320,34 @@ def test_one_performance_stays_on_one_side():
     assert splits.split_of(a) == splits.split_of(b)
 
 
-# performers that only the test sees, and those whose first trial is for validation, of 144
+# of 144 performers those whose first trial is for the test, and for validation
 HELD_TEST = "03 05 13 21 27 30 31 39 40 45 47 49 52 55 57 58 65 82 93 111 116 120 136 137 141".split()
 HELD_VAL = "02 11 29 46 64 69 80 83 84 88 90 94 106".split()
 
 
 def test_the_rule_is_the_same_in_every_build():
-    """Which subjects are unseen in training, and where some trials go: a change would leak what was held out."""
+    """A change would leak what was held out before."""
     by = {"test": [], "val": [], "train": []}
     for number in range(1, 145):
         clip = clips.Clip("x", None, "amc", trial=f"{number:02}_01", subject=f"{number:02}")
         by[splits.split_of(clip)].append(f"{number:02}")
     assert by["test"] == HELD_TEST and by["val"] == HELD_VAL
+
+
+@pytest.mark.parametrize("recipe", clips.RECIPES)
+def test_no_performance_and_no_unseen_performer_is_on_two_sides(shared, recipe):
+    problems: list[str] = []
+    found = [c for c in clips.find_clips([shared / "mocap"], recipe, problems) if not c.skip]
+    assert not problems and len(found) > 500
+    side, _ = splits.assign(found, [], {})
+    where: dict[str, set] = {}
+    for clip in found:
+        where.setdefault("trial " + clip.trial, set()).add(side[clip.id])
+    assert all(len(sides) == 1 for sides in where.values())
+    assert side["cmu_06_02"] == side["cmu8_train_basketball_1"], "the table says that these are one trial"
+    unseen = {c.subject for c in found if c.subject and splits._unit("performer " + c.subject) < splits.HELD_SUBJECTS}
+    assert unseen == {"03", "05", "13", "27", "55"} and all(side[c.id] == "test" for c in found if c.subject in unseen)
+    assert all(side[c.id] == "train" for c in found if c.name)
 
 
 def test_copies_and_fixed_splits_decide_together():
@@ -376,6 +404,69 @@ def test_idle_windows_are_capped():
     kept = [c.motion.frames for c in found if c.id not in gone]
     idle = sum(c.motion.frames for c in found if c.id.startswith("idle") and c.id not in gone)
     assert all(id_.startswith("idle") for id_ in gone) and 0 < idle <= 0.05 * sum(kept)
+
+
+def augmented_pair():
+    """Two windows of different clips as cuts and rows, and the clips by id."""
+    known = {
+        "a": clips.Clip("a", None, "bvh", licence="CC0", source="me/one", seconds=4.0),
+        "k": clips.Clip("k", None, "bvh", licence="MIT", source="sketchpunklabs/kaykit_char", seconds=4.0),
+    }
+    first = cuts.Cut("a:0-120", known["a"], clean.place(walk(4)), 0, 120, clips=["a"])
+    second = cuts.Cut("k:30-150", known["k"], clean.place(raise_hand("left")), 30, 150, clips=["k"])
+    made = {first.id: first, second.id: second}
+    return made, [rows.of_cut(cut, "train", False, known)[1] for cut in made.values()], known
+
+
+def test_a_sequence_is_told_in_its_order_and_says_where_it_comes_from():
+    made, sources, known = augmented_pair()
+    motion = extend.join(walk(4), raise_hand("left"))
+    parts = [augment.Part(0, 120, 0, 0, 120, phrases=["walks forward"]),
+             augment.Part(120, 239, 1, 0, 119, phrases=["raises the left hand"])]  # fmt: skip
+    whole = augment.Augmented(motion, "joined", sources, parts, {"cuts": [120]})
+    _, row = rows.of_augmented(whole, 7, False, made, known)
+    assert row["phrases"] == ["walks forward", "raises the left hand"] and row["kind"] == "joined"
+    both = [t for t in row["captions"] if "walk" in t and "left" in t]
+    assert len(both) >= 3 and all(
+        t.index("walk") < t.index("left") for t in both if "after" not in t and "before" not in t
+    )
+    assert row["sources"] == ["a", "k"] and row["licence"] == "CC0; MIT" and 0 < row["weight"] < 1
+    mirrored, other = rows.of_augmented(whole, 7, True, made, known)
+    assert other["phrases"][1] == "raises the right hand" and other["id"] == row["id"] + "m"
+    assert not any("left" in t for t in other["captions"])
+    np.testing.assert_allclose(mirrored.translation[0, [0, 2]], 0, atol=1e-6)
+    told = rows.provenance(other, known)
+    assert [(c["clip"], c["frames"], c["licence"]) for c in told["clips"]] == [
+        ("a", [0, 120], "CC0"),
+        ("k", [30, 149], "MIT"),
+    ]
+    assert told["done"][-2:] == ["joined cuts=[120]", "mirrored"] and "provenance" not in other
+
+
+def test_augmentation_is_added_to_the_training_split_only_and_kept(tmp_path, lenient, monkeypatch):
+    calls = []
+
+    def made_up(windows, seed, report, budget):
+        calls.append(list(budget))
+        if "speed" in budget:
+            assert not any(w.row["mirrored"] for w in windows) and {w.row["split"] for w in windows} == {"train"}
+            report.update({"speed: made": 3, "speed: skate": 2, "speed: passed": 1})
+            part = augment.Part(0, windows[0].motion.frames, 0, 0, windows[0].motion.frames)
+            yield augment.Augmented(windows[0].motion, "speed", [windows[0].row], [part], {"factor": 0.9})
+        if "reversed" in budget and len(calls) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(build.augment, "augmented", made_up)
+    source = folder_of_walks(tmp_path / "in", 4)
+    with pytest.raises(KeyboardInterrupt):
+        run(source, tmp_path / "out")
+    statistics, found = run(source, tmp_path / "out")
+    assert calls == [["speed"], ["joined"], ["composed"], ["reversed"], ["reversed"]], "what was done is kept"
+    added = [row for row in found["train"] if row["kind"] == "speed"]
+    assert [row["mirrored"] for row in added] == [False, True] and len({row["id"] for row in added}) == 2
+    assert all(row["kind"] != "speed" for split in ("val", "test") for row in found[split])
+    assert statistics["gates"]["speed"] == {"made": 3, "passed": 1, "rate": 0.333, "failed": {"skate": 2}}
+    assert run(source, tmp_path / "plain", more=False)[0]["splits"]["train"]["kinds"].keys() == {"real", "extended"}
 
 
 def test_what_lies_between_broken_frames_is_used():
