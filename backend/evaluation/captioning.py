@@ -17,14 +17,14 @@ from backend.models.interface import MotionModel
 
 
 def check_libraries() -> None:
-    """Raises BackendError ``libraries_missing`` when the extra packages of caption scores are not installed."""
+    """Raises BackendError ``bad_request`` when the extra packages of caption scores are not installed."""
     try:
         for module in ("nltk.translate.bleu_score", "pycocoevalcap.cider.cider", "rouge_score.rouge_scorer"):
             import_module(module)
     except ImportError as error:
         raise BackendError(
-            "libraries_missing",
-            f"Scores of captions need the package {error.name}, which is not installed.",
+            "bad_request",
+            f"Scores of captions need the package {error.name.split('.')[0]}, which is not installed.",
             "Pass --no-captions, or: python -m pip install --no-deps -r backend/requirements-evaluation.txt",
         ) from error
 
