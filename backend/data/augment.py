@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from backend.data.clean import place
+from backend.data.clean import IDLE_SPEED, place
 from backend.data.compose import composed
 from backend.data.gates import gate
 from backend.data.retime import at_speed, reverse, reversible, speed_factor
@@ -23,7 +23,6 @@ KINDS = ("speed", "joined", "composed", "reversed")
 # how many windows of a kind are made: a share of the real windows, at most so many
 BUDGET: dict[str, float] = {"speed": 0.5, "joined": 0.6, "composed": 0.35, "reversed": 0.1}
 LEAST, MOST = 32, 300  # frames of a window at another speed
-LEAST_SPEED = 0.06  # m/s, mean over the joints: idle windows are not made more
 REVERSED_A_CLIP = 3
 WHOLE = 0.85  # share of a window from which on its phrases hold for the part
 
@@ -88,7 +87,7 @@ def _other_speeds(windows: list[Window], count: int, random: np.random.Generator
     for i in random.permutation(len(windows)):
         window = windows[i]
         factor = speed_factor(window.row["labels"], random)
-        idle = window.row["labels"]["mean_speed"] < LEAST_SPEED
+        idle = window.row["labels"]["mean_speed"] < IDLE_SPEED
         if count <= 0 or factor is None or idle or not LEAST <= window.motion.frames / factor <= MOST:
             continue
         made = at_speed(window.motion, factor)

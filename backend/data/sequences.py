@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from backend.data.acts import action
+from backend.data.clean import IDLE_SPEED
 from backend.data.join import MOST_SHIFT, MOST_TURN, join, pose_features
 from backend.motion.skeleton import Motion
 
@@ -30,6 +31,8 @@ def sequences(
 ) -> Iterator[tuple[Motion, list[dict]]]:
     """Up to ``count`` joined motions with their parts: dicts of window, start, stop (frames of the sequence),
     source_start, source_stop. ``check`` says why a motion is refused; ``report`` counts."""
+    if not rows:
+        return
     cuts = _Cuts(motions, rows)
     for _ in range(4 * count):
         if count <= 0:
@@ -100,7 +103,7 @@ class _Cuts:
             self.outs.append(np.arange(frames - 1, max(LEAST_PART, int((1 - share) * frames)) - 1, -STEP)[::-1])
             self.ins.append(np.arange(1, max(2, min(frames - LEAST_PART, int(share * frames))), STEP))
         self.cost = self._costs()
-        moving = np.array([row["labels"]["mean_speed"] > 0.06 for row in rows])
+        moving = np.array([row["labels"]["mean_speed"] > IDLE_SPEED for row in rows])
         self.cost[~moving] = self.cost[:, ~moving] = np.inf
         self.used = np.zeros(len(rows))
         self.pairs: Counter = Counter()
@@ -108,8 +111,6 @@ class _Cuts:
     def _costs(self) -> np.ndarray:
         """(N,N) smallest distance between a frame where row's window may end and one where column's may start."""
         count = len(self.rows)
-        if not count:
-            return np.zeros((0, 0), dtype=np.float32)
         every = np.concatenate(self.features)
         middle = every.mean(0)
         _, axes = np.linalg.eigh(np.cov(every[::7].T - middle[:, None]))
