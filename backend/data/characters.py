@@ -16,13 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from backend.data import clean, extend
+from backend.data.gates import RADII
 from backend.motion.contacts import foot_contacts
-from backend.motion.skeleton import JOINT_INDEX, JOINTS, Motion
+from backend.motion.skeleton import JOINT_INDEX, Motion
 
-# how far the surface of the body lies below a joint that touches the floor, metres
-_RADIUS = {"ankle": 0.06, "foot": 0.0, "knee": 0.05, "hip": 0.09, "wrist": 0.03, "elbow": 0.05, "shoulder": 0.08}
-_TRUNK = 0.10
-RADII = np.array([_RADIUS.get(name.split("_")[-1], _TRUNK) for name in JOINTS])
 NEAR = 0.20  # metres, mean over joints; poses nearer than that can be joined
 CLOSED = 0.04  # a loop ends where it began
 LEAD, TAIL = 14, 18  # frames of standing around a short action
