@@ -175,3 +175,14 @@ def test_one_batch_can_be_learned(small):
             lambda x, t: head(x, torch.full((count,), t), lengths, text, mask), torch.randn_like(x0), ALPHA_BAR, 8
         )
     assert F.mse_loss(made, x0) < 0.05 * variance
+
+
+def test_training_attends_as_inference_does(small, shaken):
+    """The CPU's training path is another kernel, not another model."""
+    head = shaken(MotionHead(small()))
+    x, t, lengths = torch.randn(2, 6, 8), torch.tensor([10, 700]), torch.tensor([6, 4])
+    words, mask = torch.randn(2, 3, 48), torch.tensor([[True, True, True], [True, False, False]])
+    with torch.no_grad():
+        assert torch.allclose(
+            head.train()(x, t, lengths, words, mask), head.eval()(x, t, lengths, words, mask), atol=1e-4
+        )

@@ -52,10 +52,17 @@ class Block(nn.Module):
         shift1, scale1, gate1, shift2, scale2, gate2 = (shared + self.modulation).unbind(1)
         y = self.norm1(x) * (1 + scale1[:, None]) + shift1[:, None]
         q, k, v = self.qkv(y).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        y = F.scaled_dot_product_attention(rotate(q, cos, sin), rotate(k, cos, sin), v, attn_mask=mask)
+        y = self._attend(rotate(q, cos, sin), rotate(k, cos, sin), v, mask)
         x = x + gate1[:, None] * self.out(y.transpose(1, 2).flatten(2))
         y = self.norm2(x) * (1 + scale2[:, None]) + shift2[:, None]
         return x + gate2[:, None] * self.mlp(y)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        if not (self.training and q.device.type == "cpu"):
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        # for these short sequences the CPU's fused kernel spends most of its time in its backward pass
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+        return scores.masked_fill(~mask, float("-inf")).softmax(-1).to(v.dtype) @ v
 
 
 class MotionHead(nn.Module):
