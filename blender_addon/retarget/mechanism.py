@@ -111,7 +111,7 @@ class Mechanism:
 
     def _constrained(self, name: str, own: Place, channel: np.ndarray) -> Place:
         for constraint in self.rig.mechanism.get(name, ()):
-            if constraint.influence < 1e-5 or constraint.kind in _HARMLESS:
+            if constraint.influence < 1e-5 or constraint.kind in _HARMLESS or self._no_effect(name, constraint):
                 continue
             wanted = self._wanted(name, constraint, own, channel)
             if constraint.influence > 1.0 - 1e-5:
@@ -120,6 +120,16 @@ class Mechanism:
                 share = np.asarray(constraint.influence)
                 own = Place(rot.slerp(own.turn, wanted.turn, share), own.head + (wanted.head - own.head) * share)
         return own
+
+    def _no_effect(self, name: str, constraint: Constraint) -> bool:
+        """Inverse kinematics on a bone that is keyed to where the chain is to end up; the local turn of a bone that
+        rests, copied onto one that rests."""
+        if constraint.kind == "IK":
+            return name in self.basis
+        resting = not constraint.plain and constraint.space == ("LOCAL", "LOCAL") and constraint.kind.startswith("COPY")
+        return resting and not any(
+            one in self.basis or self.rig.mechanism.get(one) and one != name for one in (name, constraint.target)
+        )
 
     def _wanted(self, name: str, constraint: Constraint, own: Place, channel: np.ndarray) -> Place:
         kind = constraint.kind

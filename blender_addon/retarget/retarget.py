@@ -358,8 +358,10 @@ def drivers(bone_map: BoneMap) -> dict[str, Driver]:
             above = "spine3" if names[-1] == spine[-1] else joint
             _share(found, bone_map.chains.get("spine", ()), names, below, above)
             below = above
+    own = {bone_map.bone(joint): joint for joint in canonical.JOINTS}
     for joint in ("neck", "left_collar", "right_collar"):
-        _share(found, bone_map.chains.get(joint, ()), bone_map.joints.get(joint) or [], "spine3", joint)
+        names = [name for name in bone_map.joints.get(joint) or [] if own.get(name, joint) == joint]
+        _share(found, bone_map.chains.get(joint, ()), names, "spine3", joint)
     for joint in canonical.JOINTS:
         name = bone_map.bone(joint)
         if name and name not in found:

@@ -24,17 +24,34 @@ def fcurves_tell_everything(armature: bpy.types.Object, action: bpy.types.Action
     data = armature.animation_data
     if data is not None and (data.drivers or any(not t.mute and t.strips for t in data.nla_tracks)):
         return False
-    if armature.parent is not None or armature.constraints:
+    if armature.constraints or not _stands_still(armature.parent) or armature.parent_type not in {"OBJECT", "ARMATURE"}:
         return False
     if any(bone_of(curve.data_path) is None for curve in compat.fcurves(action, armature)):
         return False
     for pose_bone in armature.pose.bones:
         if any(not constraint.mute for constraint in pose_bone.constraints):
             return False
-        bone = pose_bone.bone
-        if not bone.use_inherit_rotation or not bone.use_local_location or bone.inherit_scale != "FULL":
+    return not _scales(armature, action) or all(bone.inherit_scale == "FULL" for bone in armature.data.bones)
+
+
+def _stands_still(parent: bpy.types.Object | None) -> bool:
+    """Whether an object and all that it hangs from is not animated."""
+    while parent is not None:
+        data = parent.animation_data
+        animated = data is not None and (data.action or data.drivers or data.nla_tracks)
+        if animated or parent.constraints or parent.parent_type != "OBJECT":
             return False
+        parent = parent.parent
     return True
+
+
+def _scales(armature: bpy.types.Object, action: bpy.types.Action) -> bool:
+    """Whether any bone is scaled, by a key or by hand."""
+    if any(curve.data_path.endswith(".scale") for curve in compat.fcurves(action, armature)):
+        return True
+    scales = np.empty(3 * len(armature.pose.bones), dtype=np.float32)
+    armature.pose.bones.foreach_get("scale", scales)
+    return bool(np.abs(scales - 1.0).max() > 1e-5)
 
 
 def from_fcurves(armature: bpy.types.Object, rig: Rig, action: bpy.types.Action, frames: np.ndarray) -> np.ndarray:
@@ -44,19 +61,25 @@ def from_fcurves(armature: bpy.types.Object, rig: Rig, action: bpy.types.Action,
         found = bone_of(curve.data_path)
         if found and not curve.mute:
             curves.setdefault(found[0], {}).setdefault(found[1], {})[curve.array_index] = curve
-    times = [float(frame) for frame in frames]
+    times = np.asarray(frames, dtype=np.float64)
     rest = rig.rest
+    inverses = np.linalg.inv(rest)
     pose = np.empty((len(times), len(rig.bones), 4, 4))
     for i, bone in enumerate(rig.bones):
-        pose_bone = armature.pose.bones[bone.name]
-        basis = _basis(pose_bone, curves.get(bone.name), times)
+        basis = _basis(armature.pose.bones[bone.name], curves.get(bone.name), times)
         parent = rig.parents[i]
-        local = rest[i] if parent < 0 else np.linalg.inv(rest[parent]) @ rest[i]
-        pose[:, i] = local @ basis if parent < 0 else pose[:, parent] @ local @ basis
+        channel = rest[i] if parent < 0 else pose[:, parent] @ (inverses[parent] @ rest[i])
+        pose[:, i] = channel @ basis
+        # As Blender does: the location has axes of its own, and a bone may keep its rotation from its parent's
+        if not bone.local_location:
+            axes = np.eye(3) if parent < 0 else pose[:, parent, :3, :3]
+            pose[:, i, :3, 3] = channel[..., :3, 3] + (axes @ basis[..., :3, 3:])[..., 0]
+        if not bone.inherit_rotation:
+            pose[:, i, :3, :3] = rest[i, :3, :3] @ basis[..., :3, :3]
     return pose
 
 
-def _basis(pose_bone: bpy.types.PoseBone, curves: dict | None, times: list[float]) -> np.ndarray:
+def _basis(pose_bone: bpy.types.PoseBone, curves: dict | None, times: np.ndarray) -> np.ndarray:
     """(T,4,4) of one bone, or (4,4) when nothing is animated."""
     if not curves:
         return np.array(pose_bone.matrix_basis)
@@ -66,7 +89,7 @@ def _basis(pose_bone: bpy.types.PoseBone, curves: dict | None, times: list[float
         out = np.tile(np.array(now[:], dtype=np.float64), (len(times), 1))
         for index, curve in curves.get(name, {}).items():
             if index < _SIZES[name]:
-                out[:, index] = [curve.evaluate(time) for time in times]
+                out[:, index] = _evaluated(curve, times)
         return out
 
     mode = pose_bone.rotation_mode
@@ -82,6 +105,19 @@ def _basis(pose_bone: bpy.types.PoseBone, curves: dict | None, times: list[float
     basis[:, :3, :3] = rot.to_matrix(quaternion) * values("scale")[:, None, :]
     basis[:, :3, 3] = values("location")
     return basis
+
+
+def _evaluated(curve: bpy.types.FCurve, times: np.ndarray) -> np.ndarray:
+    """Values (T,) of an f-curve: those of its keys where every time has one, else evaluated."""
+    keys = curve.keyframe_points
+    if len(keys) >= len(times) and not curve.modifiers:
+        points = np.empty(2 * len(keys), dtype=np.float32)
+        keys.foreach_get("co", points)
+        known, values = points[0::2], points[1::2]
+        place = np.clip(np.searchsorted(known, times - 1e-4), 0, len(known) - 1)
+        if np.abs(known[place] - times).max() < 1e-4:
+            return values[place]
+    return np.array([curve.evaluate(time) for time in times])
 
 
 def from_scene(armature: bpy.types.Object, rig: Rig, frames: np.ndarray) -> np.ndarray:
