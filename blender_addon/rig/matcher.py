@@ -75,6 +75,10 @@ def _match(bones: list[Bone]) -> tuple[BoneMap, Tree]:
         words.trunk(tree, full)
         named["pelvis"] = full["pelvis"] or named["pelvis"]
         named["spine"] = [n for n in named["spine"] if n not in named["pelvis"]] or full["spine"]
+        for part in ("spine", "neck"):
+            # The hierarchy knows of further bones between those of the table
+            if set(full[part]) > set(named[part]):
+                named[part] = full[part]
         if _missing(joints, candidates) or _count(joints) <= _count(named):
             joints, candidates, how = named, {}, "table"
     family = family if how == "table" else "bone names"

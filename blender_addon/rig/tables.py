@@ -44,7 +44,10 @@ def _compiled() -> list[tuple[dict, dict[str, list[list[str]]], list[str], list[
     return [
         (
             variant,
-            {joint: [[key(n) for n in names] for names in bones] for joint, bones in expected(variant).items()},
+            {
+                joint: [list(dict.fromkeys(map(key, names))) for names in bones]
+                for joint, bones in expected(variant).items()
+            },
             [key(name) for name in variant.get("markers", [])],
             [key(name) for name in variant.get("without", [])],
         )
