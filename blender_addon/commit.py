@@ -4,17 +4,21 @@ What the artist had is never rewritten, only set aside: ``reject`` brings it bac
 nothing and raises RigError with one sentence; undo steps are made by the caller.
 """
 
+import logging
 import uuid
 from dataclasses import dataclass, replace
 
 import bpy
 
-from .retarget import CanonicalMotion, RigAnimation, retarget, splicing
+from .retarget import CanonicalMotion, RigAnimation, close_loop, key_masks, retarget, splicing
 from .rig import BoneMap, Rig, RigError
 from .scene import armature as armatures
 from .scene import capture, compat, keys, splice, takes
 from .scene.takes import ACCEPTED, ACTION, NLA, PENDING, SPLICE, Options, Take
 
+log = logging.getLogger(__package__)
+
+LONGEST_NAME = 48
 _POSE = ("location", "rotation_quaternion", "rotation_euler", "rotation_axis_angle", "scale")
 
 
@@ -196,7 +200,8 @@ class _Stage:
 
     def animation(self, motion: CanonicalMotion) -> RigAnimation:
         """The motion as this rig will show it."""
-        motion = after_care(motion, self.options)
+        if self.options.loop:
+            motion = close_loop(motion)
         motion = splicing.fitted(motion, self.frames, self.fps) if self.frames else motion.resample(self.fps)
         if self.anchors is None:
             self.anchors = [None, None]
@@ -204,7 +209,20 @@ class _Stage:
                 self.anchors = self._surroundings(self.first + motion.frames - 1)
         start, end = (splicing.Stand(*anchor) if anchor else None for anchor in self.anchors)
         motion = splicing.placed(motion, start, end)
-        return retarget(motion, self.rig, self.mapping, self.fps, foot_lock=self.options.foot_lock)
+        options = self.options
+        animation = retarget(
+            motion,
+            self.rig,
+            self.mapping,
+            self.fps,
+            foot_lock=options.foot_lock,
+            in_place=options.in_place,
+            ik_legs=options.ik_legs,
+            ik_arms=options.ik_arms,
+        )
+        for warning in animation.warnings:
+            log.warning("%s: %s", self.armature.name, warning)
+        return animation
 
     def channels(self, animation: RigAnimation) -> list:
         """What gets keys."""
@@ -212,7 +230,13 @@ class _Stage:
         wanted = keys.channels(self.armature, animation, only)
         if not wanted:
             raise RigError("None of the chosen bones carries a joint, so there is nothing to key.")
-        return reduced(wanted, self.options)
+        if self.options.reduce:
+            modes = {channel.bone: channel.mode for channel in wanted if channel.mode}
+            masks = key_masks(animation, self.rig, modes, self.options.reduce_degrees, self.options.reduce_cm)
+            for channel in wanted:
+                if channel.keep is None:
+                    channel.keep = masks.get((channel.bone, "rotation" if channel.mode else "location"))
+        return wanted
 
     def _surroundings(self, last: int) -> list:
         """What stands at the ends of the range, where something is keyed beyond them."""
@@ -230,25 +254,12 @@ class _Stage:
         return [list(stand.position), stand.heading]
 
 
-def after_care(motion: CanonicalMotion, options: Options) -> CanonicalMotion:
-    """The stored motion with the options that need no rig."""
-    return motion
-
-
-def reduced(wanted: list, options: Options) -> list:
-    """The channels with the frames that need no key taken out."""
-    return wanted
-
-
 def action_name(recipe: dict) -> str:
     """A name the artist recognises: the prompt, cut at a word."""
     name = " ".join(str(recipe.get("prompt", "")).split())
     if len(name) > LONGEST_NAME:
         name = name[:LONGEST_NAME].rsplit(" ", 1)[0] + "…"
     return name
-
-
-LONGEST_NAME = 48
 
 
 class _Guard:

@@ -204,6 +204,13 @@ class MomugSettings(bpy.types.PropertyGroup):
     reduce_cm: bpy.props.FloatProperty(
         name="Error in cm", description="How far the hips may move away", default=0.5, min=0.01, max=10.0, precision=2
     )
+    ik_legs: bpy.props.BoolProperty(
+        name="IK Legs",
+        description="On control rigs, key the IK controls of the legs instead of the FK ones",
+    )
+    ik_arms: bpy.props.BoolProperty(
+        name="IK Arms", description="On control rigs, key the IK controls of the arms instead of the FK ones"
+    )
     blend_in: bpy.props.IntProperty(
         name="Blend In",
         description="Over how many frames the motion starts from what is there",
@@ -222,6 +229,8 @@ def get(scene) -> MomugSettings:
 
 
 OPTIONS = (
+    "ik_legs",
+    "ik_arms",
     "in_place",
     "loop",
     "foot_lock",

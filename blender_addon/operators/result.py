@@ -111,6 +111,8 @@ class MOMUG_OT_change_result(_ResultOperator, bpy.types.Operator):
     reduce_cm: bpy.props.FloatProperty(
         name="Error in cm", description="How far the hips may move away", default=0.5, min=0.01, max=10.0
     )
+    ik_legs: bpy.props.BoolProperty(name="IK Legs", description="Key the IK controls of the legs on control rigs")
+    ik_arms: bpy.props.BoolProperty(name="IK Arms", description="Key the IK controls of the arms on control rigs")
     destination: bpy.props.EnumProperty(
         name="Put It Into",
         description="Where the keys go",
@@ -143,7 +145,17 @@ class MOMUG_OT_change_result(_ResultOperator, bpy.types.Operator):
         layout = self.layout
         layout.use_property_split = True
         layout.use_property_decorate = False
-        for name in ("destination", "blend_in", "blend_out", "in_place", "loop", "foot_lock", "reduce"):
+        for name in (
+            "destination",
+            "blend_in",
+            "blend_out",
+            "in_place",
+            "loop",
+            "foot_lock",
+            "ik_legs",
+            "ik_arms",
+            "reduce",
+        ):
             layout.prop(self, name)
         column = layout.column()
         column.active = self.reduce

@@ -13,7 +13,7 @@ _PARTS = (
 )
 _LABELS = {
     "pelvis": "Pelvis", "spine1": "Spine 1", "spine2": "Spine 2", "spine3": "Spine 3", "neck": "Neck", "head": "Head",
-    "collar": "Collar", "shoulder": "Upper Arm", "elbow": "Forearm", "wrist": "Hand", "hip": "Thigh", "knee": "Shin",
+    "collar": "Collar", "shoulder": "Arm", "elbow": "Forearm", "wrist": "Hand", "hip": "Thigh", "knee": "Shin",
     "ankle": "Foot", "foot": "Toes",
 }  # fmt: skip
 
@@ -57,7 +57,7 @@ class MOMUG_PT_bone_map(Sidebar, bpy.types.Panel):
         row = split.row(align=True)
         field = row.row(align=True)
         field.alert = joint in health.doubts
-        field.prop_search(settings.bones, joint, armature.data, "bones", text="", icon="BONE_DATA")
+        field.prop_search(settings.bones, joint, armature.data, "bones", text="", icon="NONE")
         row.operator("momug.joint", text="", icon=_icon(health, joint)).joint = joint
 
 

@@ -2,7 +2,7 @@
 
 import bpy
 
-from .. import properties, runtime
+from .. import properties, results, runtime
 from ..scene import takes
 from .base import Sidebar, columns, paragraph
 
@@ -98,17 +98,15 @@ class MOMUG_PT_motion_destination(Sidebar, bpy.types.Panel):
 
     def draw(self, context):
         layout = self.layout
-        layout.use_property_split = True
-        layout.use_property_decorate = False
         settings = properties.get(context.scene)
-        layout.prop(settings, "destination")
-        column = layout.column(align=True)
-        row = column.row(align=True)
+        layout.prop(settings, "destination", text="")
+        row = layout.row(align=True)
         row.prop(settings, "use_range")
         row.operator("momug.range_of_keys", text="", icon="KEYFRAME")
         if settings.use_range:
-            column.prop(settings, "range_start")
-            column.prop(settings, "range_end")
+            row = layout.row(align=True)
+            row.prop(settings, "range_start", text="")
+            row.prop(settings, "range_end", text="")
         if settings.destination != takes.ACTION:
             column = layout.column(align=True)
             column.prop(settings, "blend_in")
@@ -118,11 +116,16 @@ class MOMUG_PT_motion_destination(Sidebar, bpy.types.Panel):
         column.prop(settings, "in_place")
         column.prop(settings, "loop")
         column.prop(settings, "foot_lock")
+        armature = properties.chosen_armature(context)
+        mapping = results.map_health(armature).mapping if armature is not None else None
+        if mapping is not None and mapping.controls is not None:
+            column.prop(settings, "ik_legs")
+            column.prop(settings, "ik_arms")
         column.prop(settings, "reduce")
         if settings.reduce:
             column = layout.column(align=True)
-            column.prop(settings, "reduce_degrees")
-            column.prop(settings, "reduce_cm")
+            column.prop(settings, "reduce_degrees", text="Degrees")
+            column.prop(settings, "reduce_cm", text="cm")
 
 
 CLASSES = (MOMUG_PT_motion, MOMUG_PT_motion_destination, MOMUG_PT_motion_options)

@@ -111,6 +111,8 @@ def edited_map(automatic: BoneMap, stored: EditedMap, bones: list[Bone]) -> Bone
     if gone:
         joint, name = gone[0]
         note = f"There is no bone '{name}' any more, which was chosen as the {canonical.words(joint)}."
+    elif missing and not automatic.note:
+        note = _given_up(automatic, stored, missing)
     elif missing or joints == automatic.joints:
         note = automatic.note
     used = {name for names in joints.values() for name in names}
@@ -135,6 +137,17 @@ def edited_map(automatic: BoneMap, stored: EditedMap, bones: list[Bone]) -> Bone
         fingers={digit: names for digit, names in automatic.fingers.items() if not used & set(names)},
         toes={side: [c for c in found if not used & set(c)] for side, found in automatic.toes.items()},
     )
+
+
+def _given_up(automatic: BoneMap, stored: EditedMap, missing: list[str]) -> str:
+    """Why a joint that the matcher had found has no bone now; empty when a choice is not the reason."""
+    for joint in missing:
+        for owner in stored.edited:
+            for name in automatic.joints.get(joint, ()):
+                if owner != joint and name in stored.joints[owner]:
+                    taken, lacking = canonical.words(owner), canonical.words(joint)
+                    return f"'{name}' is chosen as the {taken}, so the {lacking} has no bone."
+    return ""
 
 
 def mirrored(stored: EditedMap, bones: list[Bone], source: str) -> tuple[EditedMap, list[str]]:
@@ -181,7 +194,7 @@ def _opposite(name: str, by_name: dict[str, Bone], plane: tuple[np.ndarray, np.n
 
 
 def flip_name(name: str) -> str:
-    """The name of the bone on the other side (``thigh.L``: ``thigh.R``; ``RightArm``: ``LeftArm``), or ``name`` itself."""
+    """The name of the bone on the other side (``thigh.L``: ``thigh.R``, ``RightArm``: ``LeftArm``) or itself."""
     for left, right in (("Left", "Right"), ("left", "right"), ("LEFT", "RIGHT"), ("左", "右")):
         if left in name:
             return name.replace(left, right, 1)

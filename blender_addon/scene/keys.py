@@ -21,7 +21,8 @@ class Channel:
     """The keyed values of one property of one bone.
 
     path: its data path on the armature. mode: the bone's rotation mode, empty for what is not a rotation.
-    values: (T,k), one column for each f-curve. keep: (T,) the frames that get a key, all when None.
+    values: (T,k), one column for each f-curve. keep: (T,) the frames that get a key, all when None. single: a plain
+    number, which has no array index. hold: a switch that must not glide from one value to another.
     """
 
     bone: str
@@ -29,6 +30,8 @@ class Channel:
     mode: str
     values: np.ndarray
     keep: np.ndarray | None = None
+    single: bool = False
+    hold: bool = False
 
     @property
     def curves(self) -> Iterator[tuple[int, np.ndarray]]:
@@ -41,20 +44,35 @@ def channels(armature: bpy.types.Object, animation: RigAnimation, only: "set[str
 
     only: names of the bones that are wanted, all when None. Raises RigError when a bone is gone.
     """
-    missing = [bone for bone in animation.bones if bone not in armature.pose.bones]
+    wanted = [*animation.bones, *animation.locations, *animation.rested, *(bone for bone, _ in animation.properties)]
+    missing = [bone for bone in wanted if bone not in armature.pose.bones]
     if missing:
         raise RigError(f"'{armature.name}' has no bone called '{missing[0]}' any more.")
     found = []
+    locations = {**animation.locations, animation.root: animation.root_location}
     for k, bone in enumerate(animation.bones):
-        if only is not None and bone not in only:
-            continue
-        prefix = f'pose.bones["{bpy.utils.escape_identifier(bone)}"].'
         mode = armature.pose.bones[bone].rotation_mode
         path, values = rotation_channels(mode, animation.rotations[:, k])
-        found.append(Channel(bone, prefix + path, mode, values))
-        if bone == animation.root:
-            found.append(Channel(bone, prefix + "location", "", np.asarray(animation.root_location)))
-    return found
+        found.append(Channel(bone, f"{bone_path(bone)}.{path}", mode, values))
+    for bone, location in locations.items():
+        found.append(Channel(bone, f"{bone_path(bone)}.location", "", np.asarray(location)))
+    first = np.arange(animation.frames) == 0
+    for bone in animation.rested:
+        mode = armature.pose.bones[bone].rotation_mode
+        still = np.tile((1.0, 0.0, 0.0, 0.0), (animation.frames, 1))
+        path, values = rotation_channels(mode, still)
+        found.append(Channel(bone, f"{bone_path(bone)}.{path}", mode, values, first))
+        found.append(Channel(bone, f"{bone_path(bone)}.location", "", np.zeros((animation.frames, 3)), first))
+    for (bone, name), value in animation.properties.items():
+        path = f'{bone_path(bone)}["{bpy.utils.escape_identifier(name)}"]'
+        values = np.full((animation.frames, 1), float(value))
+        found.append(Channel(bone, path, "", values, first, single=True, hold=True))
+    return [channel for channel in found if only is None or channel.bone in only]
+
+
+def bone_path(bone: str) -> str:
+    """The data path of a pose bone on its armature object."""
+    return f'pose.bones["{bpy.utils.escape_identifier(bone)}"]'
 
 
 def write_action(
@@ -115,6 +133,9 @@ def write_channels(bag, wanted: list[Channel], frame_start: int) -> None:
         for index, values in channel.curves:
             curve = bag.fcurves.new(channel.path, index=index)
             curve.group = groups[channel.bone]
+            if channel.single:
+                key_data.write_new(curve, frames[:1], values[:1])
+                continue
             if channel.keep is not None:
                 key_data.write_new(curve, frames[channel.keep], values[channel.keep])
             else:

@@ -221,10 +221,19 @@ def _new_keys(
         blend_out = max(blend_out, 1)
     weight = splicing.weights(len(frames), blend_in, blend_out)
     existing = _existing(armature, channel, there, frames)
-    values, jumps = splicing.blended(channel.mode, channel.values, existing, weight)
-    keep = np.ones(len(frames), dtype=bool) if channel.keep is None else channel.keep | jumps | (weight < 1.0)
+    if channel.hold:
+        values, jumps = np.where(weight[:, None] < 0.5, existing, channel.values), np.ones(len(frames), dtype=bool)
+        if (values == existing).all():
+            return {}
+        keep = np.append(True, (values[1:] != values[:-1]).any(-1))
+    else:
+        values, jumps = splicing.blended(channel.mode, channel.values, existing, weight)
+        keep = np.ones(len(frames), dtype=bool) if channel.keep is None else channel.keep.copy()
+        special = jumps | (weight < 1.0)
+        keep |= special
+        keep[1:] |= special[:-1]
+        keep[:-1] |= special[1:]
     keep[0] = keep[-1] = True
-    keep[1:] |= jumps[:-1]
     found = {}
     for index in old:
         made = key_data.made(frames[keep], values[keep, index])

@@ -38,7 +38,7 @@ class Options:
     in_place: no travel over the ground. loop: the end runs into the start. foot_lock: feet hold still on the ground.
     reduce: fewer keys, off by at most ``reduce_degrees`` and ``reduce_cm``. destination: a new action, an NLA strip,
     or spliced into the action that is there. blend_in, blend_out: frames over which a strip or splice runs into what is
-    there.
+    there. ik_legs, ik_arms: on control rigs, key the IK controls rather than the FK ones.
     """
 
     in_place: bool = False
@@ -50,6 +50,8 @@ class Options:
     destination: str = ACTION
     blend_in: int = 6
     blend_out: int = 6
+    ik_legs: bool = False
+    ik_arms: bool = False
 
 
 @dataclass

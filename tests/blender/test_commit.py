@@ -525,3 +525,61 @@ def test_a_strip_shows_the_motion_over_the_artists_action(mannequin, mine):
     assert abs(elbow.rotation_axis_angle[0] if elbow.rotation_mode == "AXIS_ANGLE" else 1) > 0
     assert keys_of(mine, mannequin) == wanted
     assert takes.read(commit.current(mannequin).action)[0].state == PENDING
+
+
+def hips_path(armature, frames) -> np.ndarray:
+    path = []
+    for frame in frames:
+        bpy.context.scene.frame_set(frame)
+        path.append((armature.matrix_world @ armature.pose.bones["pelvis"].head)[:])
+    return np.array(path)
+
+
+def test_in_place_can_be_switched_on_and_back(mannequin):
+    make(mannequin, motions=[walk(3.0)], start=1)
+    name = commit.current(mannequin).action.name
+    travelling = hips_path(mannequin, range(1, 91))
+    commit.accept(mannequin)
+    commit.change(mannequin, bpy.context.scene, in_place=True)
+    still = hips_path(mannequin, range(1, 91))
+    assert np.ptp(travelling[:, 1]) > 3.0 and np.ptp(still[:, 1]) < 0.3
+    commit.change(mannequin, bpy.context.scene, in_place=False)
+    np.testing.assert_allclose(hips_path(mannequin, range(1, 91)), travelling, atol=1e-5)
+    assert commit.current(mannequin).action.name == name and len(bpy.data.actions) == 1
+
+
+def test_a_loop_ends_as_it_begins(mannequin):
+    make(mannequin, Options(loop=True, in_place=True, foot_lock=False), motions=[walk(4.0)], start=1)
+    take = commit.current(mannequin).take
+    poses = []
+    for frame in (take.first, take.last):
+        bpy.context.scene.frame_set(frame)
+        poses.append({bone.name: bone.matrix_basis.to_quaternion() for bone in mannequin.pose.bones})
+    for name, rotation in poses[0].items():
+        angle = rotation.rotation_difference(poses[1][name]).angle
+        assert min(angle, 2 * np.pi - angle) < np.radians(3), name
+
+
+@pytest.mark.parametrize("destination", EVERYWHERE)
+def test_fewer_keys_within_the_error(mannequin, mine, destination):
+    options = Options(destination=destination, blend_in=3, blend_out=3)
+    make(mannequin, options, motions=[walk(2.0)])
+    before = {bone.name: [] for bone in mannequin.pose.bones}
+    for frame in range(30, 90):
+        bpy.context.scene.frame_set(frame)
+        for bone in mannequin.pose.bones:
+            before[bone.name].append((bone.matrix_basis.to_quaternion(), bone.head.copy()))
+    count = sum(len(c.keyframe_points) for c in compat.fcurves(commit.current(mannequin).action, mannequin))
+    commit.change(mannequin, bpy.context.scene, reduce=True, reduce_degrees=1.0, reduce_cm=1.0)
+    fewer = sum(len(c.keyframe_points) for c in compat.fcurves(commit.current(mannequin).action, mannequin))
+    assert fewer < 0.6 * count
+    for number, frame in enumerate(range(30, 90)):
+        bpy.context.scene.frame_set(frame)
+        for bone in mannequin.pose.bones:
+            rotation, head = before[bone.name][number]
+            angle = rotation.rotation_difference(bone.matrix_basis.to_quaternion()).angle
+            assert min(angle, 2 * np.pi - angle) < np.radians(1.05), (bone.name, frame)
+            assert (bone.head - head).length < 0.0105, (bone.name, frame)
+    commit.change(mannequin, bpy.context.scene, reduce=False)
+    again = sum(len(c.keyframe_points) for c in compat.fcurves(commit.current(mannequin).action, mannequin))
+    assert again == count
