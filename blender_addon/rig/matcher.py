@@ -79,6 +79,8 @@ def _match(bones: list[Bone]) -> tuple[BoneMap, Tree]:
             # The hierarchy knows of further bones between those of the table
             if set(full[part]) > set(named[part]):
                 named[part] = full[part]
+        for joint in ("left_collar", "right_collar"):
+            named[joint] = named[joint] or full[joint]
         if _missing(joints, candidates) or _count(joints) <= _count(named):
             joints, candidates, how = named, {}, "table"
     family = family if how == "table" else "bone names"
