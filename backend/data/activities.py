@@ -49,6 +49,8 @@ def conditions(m: dict, motion: Motion) -> dict[str, float]:
         "both_up": float(bool(up["left"]) and bool(up["right"])),
         "one_up": float(bool(up["left"]) != bool(up["right"])),
         "one_near_head": float((near["left"] > 0.15) != (near["right"] > 0.15)),
+        "one_chest": float((m["left_hand"] > -0.2) != (m["right_hand"] > -0.2)),
+        "both_chest": float(min(m["left_hand"], m["right_hand"]) > -0.2),
         "both_over_head": float(bool(over["left"]) and bool(over["right"])),
         "sits_down": float(height[:n].mean() > 0.82 and low[-n:].mean() > 0.8),
         "stands_up": float(height[-n:].mean() > 0.82 and low[:n].mean() > 0.8),
@@ -105,6 +107,11 @@ def styles(descriptions: list[str]) -> list[str]:
         if any(re.search(entry["match"], d, re.IGNORECASE) for d in descriptions):
             return entry["words"]
     return []
+
+
+def running(descriptions: list[str]) -> bool:
+    """Whether the capture is known to be a run, which may be as slow as a walk."""
+    return any(re.search(r"^(run|jog)\b(?!.*\bwalk)", d, re.IGNORECASE) for d in descriptions)
 
 
 def seated(descriptions: list[str]) -> bool:

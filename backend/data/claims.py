@@ -154,8 +154,14 @@ def _direction(clause: str, m: dict) -> list[Claim]:
     if aside and not turned and not re.search(r"\b(foot|leg|knee)\b", clause):
         side = aside.group(1) or aside.group(2)
         sign = 1 if side == "left" else -1
-        there = [e for e in moves if e["way"] == side or abs(e.get("turn", 0)) > 20 and e["turn"] * sign > 0]
-        found += _claim("side", there, any(e["way"] in ("left", "right") for e in moves) or m["left"] * sign < 0.1)
+        there = [
+            e
+            for e in moves
+            if side in (e["way"], e.get("aside")) or abs(e.get("turn", 0)) > 20 and e["turn"] * sign > 0
+        ]
+        found += _claim(
+            "side", there, any(e["way"] in ("left", "right") or e.get("aside") for e in moves) or m["left"] * sign < 0.1
+        )
     return found
 
 
@@ -278,7 +284,7 @@ def _squats(clause: str) -> int | None:
 # words of what a hand does: (event kinds, is it denied for this side)
 _HANDS: dict[str, tuple[tuple[str, ...], Callable[[dict, str], bool]]] = {
     r"\b(raise[sd]?|raising|lift(s|ing|ed)?)\b|\bhold\w* .*\b(up|above)\b|\bkeep\w* .*\bup\b": (
-        ("raise", "hold", "wave", "lower"), lambda m, s: m[f"{s}_hand"] < -0.05),
+        ("raise", "hold", "wave", "lower"), lambda m, s: m[f"{s}_hand"] < -0.25),
     r"\b(lower(s|ing)?|puts? .* down|takes? .* down)\b": (("lower",), lambda m, s: m[f"{s}_hand"] < -0.18),
     r"\bwav(es?|ing)\b": (("wave",), lambda m, s: m[f"{s}_hand"] < -0.2),
     r"\bpunch(es|ing)?\b|\bjabs?\b": (("punch",), lambda m, s: m["hand_speed"] < 1.5),

@@ -10,7 +10,7 @@ from backend.data.tracks import SIDES, Tracks, close, length, runs, smooth, swin
 from backend.motion.skeleton import JOINT_INDEX as J
 
 STRIDE = 0.15  # metres that a foot moves in a step
-LOW_HAND = -0.22  # a wrist so far below its shoulder hangs down
+LOW_HAND = -0.30  # a wrist so far below its shoulder hangs down
 HIGH_HAND = 0.10  # above the shoulder: the hand is up
 
 
@@ -52,11 +52,14 @@ def hand_events(t: Tracks, side: str) -> dict:
     """When a hand is up. shoulder / head: stretches [start, stop] above shoulder and head height; out: arm held out
     sideways or to the front; share: part of the time above the shoulder; began_low, ended_low: the hand hung down
     before it first rose, after it was up last; moves: raises, lowers and holds in order (see :func:`_moves`)."""
-    shoulder, _, wrist = arm(t, side)
+    shoulder, elbow, wrist = arm(t, side)
     over = wrist[:, 1] - shoulder[:, 1]
     least = t.span(0.2)
     upright = (t.lean < 45) & (t.height > 0.4)
     up = runs((over > HIGH_HAND) & upright, least)
+    # before the chest, the forearm up
+    chest = (over > -0.15) & (wrist[:, 1] > elbow[:, 1] + 0.08) & upright
+    raised = runs(chest | (over > HIGH_HAND) & upright, least)
     head = runs((wrist[:, 1] > t.joints[:, J["head"], 1] + 0.10) & upright, least)
     reach = length(wrist - shoulder)
     out = (reach > 0.45) & (np.abs(over) < 0.15) & upright
@@ -70,18 +73,19 @@ def hand_events(t: Tracks, side: str) -> dict:
         "began_up": bool(up) and up[0][0] <= 3,
         "began_low": began,
         "ended_low": ends,
-        "moves": _moves(t, over, wrist[:, 1] - t.joints[:, J["head"], 1], close(up, t.span(0.4))),
+        "moves": _moves(t, over, wrist[:, 1] - t.joints[:, J["head"], 1], close(raised, t.span(0.4))),
     }
 
 
 def _moves(t: Tracks, over: np.ndarray, above: np.ndarray, up: list[tuple[int, int]]) -> list[dict]:
     """What a hand does to be up: {kind, level, start, stop}, kind raise (from hanging down), lower (to hanging down)
-    or hold (0.7 s and more, slowly); level shoulder, head or above (the head)."""
+    or hold (0.7 s and more, slowly); level chest, shoulder, head or above (the head)."""
     found = []
     soon = t.span(1.5)
     for i, (a, b) in enumerate(up):
         top = float(np.percentile(above[a:b], 90))
         level = "above" if top > 0.15 else "head" if top > -0.12 else "shoulder"
+        level = "chest" if over[a:b].max() < HIGH_HAND else level
         since = max(up[i - 1][1] if i else 0, a - soon)
         until = min(up[i + 1][0] if i + 1 < len(up) else t.frames, b + soon)
         low = np.flatnonzero(over[since:a] < LOW_HAND)

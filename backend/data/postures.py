@@ -132,10 +132,14 @@ def _posture(t: Tracks, deep: np.ndarray, behind: np.ndarray) -> dict:
 def bends(t: Tracks) -> list[dict]:
     """Times with the trunk bent far over straight legs: {start, stop, lean, began}."""
     mask = (t.lean > 50) & (t.up > 0.2) & (t.height > 0.55)
-    return [
-        {"start": a, "stop": b, "lean": round(float(t.lean[a:b].max())), "began": a <= 2}
-        for a, b in close(runs(mask, t.span(0.25)), t.span(0.2))
-    ]
+    still_bent = t.lean > 35  # a stooped walk that sways about 50 degrees is one bend
+    found: list[tuple[int, int]] = []
+    for a, b in close(runs(mask, t.span(0.25)), t.span(0.2)):
+        if found and still_bent[found[-1][1] : a].all():
+            found[-1] = (found[-1][0], b)
+        else:
+            found.append((a, b))
+    return [{"start": a, "stop": b, "lean": round(float(t.lean[a:b].max())), "began": a <= 2} for a, b in found]
 
 
 def leans(t: Tracks) -> list[dict]:

@@ -3,12 +3,12 @@
 An event is a plain dict: kind, start, stop (frames) and its figures. Kinds and their fields:
 
 - travel: gait (walk, run, step, crouch, crawl, kneel), way (forward, backward, left, right), distance (m), speed (m/s),
-  turn (degrees, left positive), steps (0: not sure)
+  turn (degrees, left positive), steps (0: not sure), aside (left, right: forward and to that side)
 - turn (on the spot): turn; stop; land (from a flight that the motion begins with); stand (up from a low posture)
 - jump: count, rise (m), way (up, forward, backward, left, right), length (m), leg (both, left, right), turn
 - low: posture (see :func:`backend.data.postures.lows`), side, face, depth, began, ended, count
 - bend: lean, began; lean: way
-- raise, lower, hold: side (left, right, both), level (shoulder, head, above)
+- raise, lower, hold: side (left, right, both), level (chest, shoulder, head, above)
 - wave, punch, kick, clap, throw: side, count (kick: height)
 - reach: side, to (front, down); spread; balance: side, seconds
 """
@@ -88,7 +88,11 @@ def _merged(t: Tracks, phases: list) -> list[dict]:
         last = result[-1] if result else None
         gaits = {last["kind"], p["kind"]} if last else set()
         near = last and abs(last["speed"] - p["speed"]) < 0.9
-        if gaits == {"walk", "run"} and near or len(gaits) == 1 and p["kind"] in TRAVEL:
+        # a way between two directions sways from one to the other
+        brief = last and min(last["stop"] - last["start"], p["stop"] - p["start"]) < t.span(0.9)
+        sways = brief and gaits in ({"walk", "left"}, {"walk", "right"}, {"backward", "left"}, {"backward", "right"})
+        same = len(gaits) == 1 and p["kind"] in TRAVEL
+        if near and (gaits == {"walk", "run"} or sways) or same:
             longer = max(last, p, key=lambda q: q["stop"] - q["start"])
             turn = t.yaw[p["stop"] - 1] - t.yaw[last["start"]]
             distance = last["distance"] + p["distance"]
@@ -115,9 +119,12 @@ def _travel(t: Tracks, p: dict, steps: list[dict]) -> list[dict]:
     if rate > 3.6 or way in ("forward", "backward") and abs(limbs.strides(t, p["start"], p["stop"]) - count) > 1:
         count = 0
     gait = "run" if p["kind"] == "run" else "step" if p["distance"] < 0.8 else "walk"
+    off = np.degrees(np.arctan2(t.velocity[frames, 1].sum(), t.velocity[frames, 0].sum()))
+    aside = ("left" if off > 0 else "right") if way == "forward" and 25 < abs(off) < 70 and p["distance"] > 0.8 else ""
     return [{
         "kind": "travel", "start": p["start"], "stop": p["stop"], "gait": gait, "way": way,
         "distance": round(p["distance"], 2), "speed": round(p["speed"], 2), "turn": round(p["turn"], 1), "steps": count,
+        "aside": aside,
     }]  # fmt: skip
 
 
@@ -168,7 +175,7 @@ def _lows(t: Tracks, found: dict) -> list[dict]:
             events.append(_low_travel(t, low, found["steps"]))
             continue
         last = events[-1] if events and events[-1]["kind"] == "low" else None
-        again = last and (last["posture"], last["side"]) == (low["posture"], low["side"])
+        again = last and (last["posture"], last["side"]) == (low["posture"], low["side"]) and not last["began"]
         if again and low["start"] - last["stop"] < t.span(1.5):
             last["count"], last["stop"], last["ended"] = last["count"] + 1, low["stop"], low["ended"]
             last["depth"] = min(last["depth"], low["depth"])
@@ -228,7 +235,7 @@ def _arms(t: Tracks, found: dict) -> list[dict]:
         )  # fmt: skip
         if partner:
             lists["right"].remove(partner)
-            levels = ("shoulder", "head", "above")
+            levels = ("chest", "shoulder", "head", "above")
             level = min(move["level"], partner["level"], key=levels.index)
             start, stop = min(move["start"], partner["start"]), max(move["stop"], partner["stop"])
             events.append(move | {"side": "both", "level": level, "start": start, "stop": stop})

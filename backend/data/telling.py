@@ -12,6 +12,7 @@ from backend.data.story import BODY
 from backend.data.wording import Ways, ways
 
 FEW = 4  # beats that a sentence can carry
+_BENT = {"short": ["bends forward"], "plain": ["bends forward", "bends far forward"], "detail": ["bends far forward"]}
 _ARMS = ("raise", "lower", "hold", "reach", "spread")
 
 
@@ -22,6 +23,10 @@ def beats(m: dict, descriptions: Sequence[str] = (), acts: Sequence[Sequence[str
         for e in events:
             if e["kind"] == "low" and e["posture"] in ("squat", "crouch", "bend", "lunge", "wide"):
                 e["posture"], e["side"] = "sit", ""
+    if activities.running(list(descriptions)):
+        for e in events:
+            if e["kind"] == "travel" and e["gait"] == "walk" and e["way"] == "forward" and e["speed"] > 1.4:
+                e["gait"] = "run"
     if not activities.may_wave(list(descriptions)):
         events = [e for e in events if e["kind"] != "wave"]
     named = " ".join(p for act in acts for p in act)
@@ -39,6 +44,12 @@ def _body(events: list[dict]) -> list[dict]:
     result: list[dict] = []
     for e in events:
         last = result[-1] if result else None
+        walk = next(
+            (q for q in events if q["kind"] == "travel" and _overlap(e, q) > 0.5 * (e["stop"] - e["start"])), None
+        )
+        if e["kind"] == "bend" and walk:
+            walk["bent"] = True
+            continue
         if e["kind"] == "bend" and last and last["kind"] == "bend" and e["start"] - last["stop"] < 90:
             last["count"], last["stop"] = last.get("count", 1) + 1, e["stop"]
             continue
@@ -167,13 +178,17 @@ def _weight(e: dict) -> int:
 
 def _ordered(body: list[dict], limbs: list[dict], m: dict) -> list[dict]:
     """Beats by time; what arms do during a travel goes with it; the weakest are left out beyond four."""
-    result = [{"event": e, "ways": _ways(e), "weight": _weight(e), "with": None} for e in body]
+    result = [
+        {"event": e, "ways": _ways(e), "weight": _weight(e), "with": _BENT if e.get("bent") else None} for e in body
+    ]
     for e in limbs:
         frames = e["stop"] - e["start"]
         host = next((b for b in result if b["event"]["kind"] in ("travel", "turn") and not b["with"]
                      and _overlap(e, b["event"]) > 0.6 * frames), None)  # fmt: skip
         host = host if host and host["event"].get("gait") != "step" else None
-        if host and e["kind"] in (*_ARMS, "wave", "clap", "gesture", "throw"):
+        if host and e["kind"] == "gesture":
+            continue  # arms that swing with the steps
+        if host and e["kind"] in (*_ARMS, "wave", "clap", "throw"):
             if e["kind"] not in ("lower", "reach") and frames > 0.25 * (host["event"]["stop"] - host["event"]["start"]):
                 host["with"] = _ways(e)
         elif e["kind"] not in (*_ARMS, "gesture") or m["speed"] < 1.2 or m["distance"] < 1.5:
@@ -195,7 +210,7 @@ def _at_once(beats: list[dict]) -> list[dict]:
                      and {h["event"]["side"], e.get("side")} == {"left", "right"}
                      and _overlap(h["event"], e) > 0.6 * (e["stop"] - e["start"])), None)  # fmt: skip
         if host and e["kind"] == host["event"]["kind"]:
-            levels = ("shoulder", "head", "above")
+            levels = ("chest", "shoulder", "head", "above")
             level = min(e["level"], host["event"]["level"], key=levels.index)
             host["event"] = host["event"] | {"side": "both", "level": level}
             host["ways"] = _ways(host["event"])

@@ -53,6 +53,8 @@ def travel(e: dict) -> Ways:
         label, verbs, adverbs = _pace(e)
         ahead = [v if "slowly walks" in v else v.replace(label, f"{label} forward", 1) for v in verbs]
         short, verbs = f"{label} forward", [*ahead, *verbs]
+    if e.get("aside"):
+        return _diagonal(e, label if e["gait"] != "step" else "steps", adverbs)
     turn = turning(e["turn"], e["distance"])
     plain = [f"{v} {t}" for v, t in _mixed(verbs, turn)] if turn else verbs + _straight(e, verbs[0])
     detail = [f"{_far(verbs[0], e)} {t}".strip() for t in exactly(e["turn"], e["distance"]) or [""]]
@@ -62,6 +64,20 @@ def travel(e: dict) -> Ways:
     elif turn and abs(e["turn"]) > 65:
         short = f"{short} and turns {side_of(e['turn'])}"
     return {"short": [short], "plain": plain, "detail": detail}
+
+
+def _diagonal(e: dict, label: str, adverbs: list[str]) -> Ways:
+    """Travel forward and to a side while the body keeps its heading."""
+    side, quick = e["aside"], f" {adverbs[0]}" if adverbs else ""
+    plain = [
+        f"{label} forward and to the {side}",
+        f"{label} diagonally to the {side}",
+        f"{label} at an angle to the {side}",
+    ]
+    detail = [f"{label} diagonally forward to the {side}{quick}"]
+    if 2 <= e["steps"] <= 12:
+        detail.append(f"takes {number(e['steps'])} steps diagonally forward to the {side}")
+    return {"short": [f"{label} diagonally to the {side}"], "plain": plain, "detail": detail}
 
 
 def _mixed(first: list[str], second: list[str]) -> list[tuple[str, str]]:

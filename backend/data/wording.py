@@ -115,8 +115,18 @@ def _low(e: dict) -> Ways:
 
 # hands, arms, feet
 
-_HEIGHT = {"shoulder": "to shoulder height", "head": "to head height", "above": "above the head"}
-_AT = {"shoulder": "at shoulder height", "head": "at head height", "above": "above the head"}
+_HEIGHT = {
+    "chest": "to chest height",
+    "shoulder": "to shoulder height",
+    "head": "to head height",
+    "above": "above the head",
+}
+_AT = {
+    "chest": "in front of the chest",
+    "shoulder": "at shoulder height",
+    "head": "at head height",
+    "above": "above the head",
+}
 
 
 def hand(side: str) -> str:
@@ -152,6 +162,9 @@ def _lower(e: dict) -> Ways:
 
 def _hold(e: dict) -> Ways:
     h, a = hand(e["side"]), arm(e["side"])
+    if e["level"] == "chest":
+        plain = [f"holds {h} in front of the chest", f"keeps {h} at chest height"]
+        return {"short": plain[:1], "plain": plain}
     plain = [f"holds {h} up", f"holds {a} up", f"keeps {h} up"]
     return {"short": [f"holds {h} up"], "plain": plain, "detail": [f"holds {h} {_AT[e['level']]}"]}
 
