@@ -1,8 +1,10 @@
 """Feet that stay where they touch the ground.
 
-The motion says when ankle and ball touch. While they do, the skating of the touching point is taken away by a
-correction that is added to the foot's path; in the air the correction blends from one contact to the next. The legs
-then reach the corrected feet by two-bone IK that keeps the plane of the knee, and the feet keep their rotation.
+The motion says when ankle and ball touch; at a run, whose contacts last a few frames and are often missed, a toe that
+is low and far slower than the body on the target itself counts as well. While they touch, the skating of the touching
+point is taken away by a correction that is added to the foot's path; in the air the correction blends from one contact
+to the next. The legs then reach the corrected feet by two-bone IK that keeps the plane of the knee, and the feet keep
+their rotation as far as the legs reach.
 """
 
 import numpy as np
@@ -15,6 +17,14 @@ _BLEND = 0.15
 _SHORTEST = 0.07
 # Up to this share of its length a leg reaches freely, and as far as the motion itself does; then softly
 _REACH = 0.96
+# A run, in metres a second of a body with a leg of ``_LEG`` metres; a stance of it: toe height (m), and toe speed as a
+# share of the body's. A stance begins where both are surely so and lasts while they may be
+_RUN, _LEG = 1.8, 0.82
+_SURE, _POSSIBLE = (0.05, 0.5), (0.08, 0.68)
+# Only where the same toe swings through faster than this share of the body's speed, within this time (seconds)
+_SWING, _STRIDE = 1.2, 0.5
+# How far (radians) a heel may rise for a leg that is too short
+_HEEL = np.radians(35.0)
 # No correction moves a foot further than this share of a leg
 _LIMIT = 0.25
 
@@ -29,12 +39,15 @@ def lock(skeleton, turns: dict, positions: dict, contacts: np.ndarray, fps: floa
     for side, columns in (("left", (0, 1)), ("right", (2, 3))):
         hip, knee, ankle, ball = (positions[f"{side}_{role}"] for role in ("hip", "knee", "ankle", "foot"))
         leg = float(np.linalg.norm(knee[0] - hip[0]) + np.linalg.norm(ankle[0] - knee[0]))
+        heights = [rest.ground + rest.foot_heights[f"{side}_{role}"] for role in ("ankle", "foot")]
+        touching = contacts[:, columns] > 0.5
+        touching[:, 1] |= running(positions["pelvis"], ball, rest.frame[:, 1], heights[1], leg, fps)
         moved = correction(
             ankle,
             ball,
-            contacts[:, columns] > 0.5,
+            touching,
             rest.frame[:, 1],
-            [rest.ground + rest.foot_heights[f"{side}_{role}"] for role in ("ankle", "foot")],
+            heights,
             _LIMIT * leg,
             fps,
         )
@@ -47,6 +60,46 @@ def lock(skeleton, turns: dict, positions: dict, contacts: np.ndarray, fps: floa
         upper, lower = two_bone(hip, knee, ankle, ankle + moved, hinge)
         turns[thigh] = rot.multiply(upper, turns[thigh])
         turns[shin] = rot.multiply(lower, turns[shin])
+        # Where the leg is too short the heel rises instead: the ball keeps its place
+        reached = hip + rot.rotate(upper, knee - hip) + rot.rotate(lower, ankle - knee)
+        foot = skeleton.map.bone(f"{side}_ankle")
+        turns[foot] = rot.multiply(_aimed(ball - ankle, ball + moved - reached), turns[foot])
+
+
+def _aimed(now: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The turn (T,4) of a foot that takes ``now`` (T,3) towards ``wanted`` (T,3), no further than ``_HEEL``."""
+    vector = rot.to_axis_angle(rot.between(now, wanted))
+    angle = np.linalg.norm(vector, axis=-1)
+    return rot.from_axis_angle(vector / np.maximum(angle, 1e-12)[:, None], _HEEL * np.tanh(angle / _HEEL))
+
+
+def running(hips: np.ndarray, ball: np.ndarray, up: np.ndarray, standing: float, leg: float, fps: float) -> np.ndarray:
+    """The frames (T,) in which the ball of a running foot stands, from its path and that of the hips (T,3), world.
+
+    standing: height of a standing ball along ``up``. leg: length, world units. No frames of anything slower than a run.
+    """
+    frames = len(ball)
+    if frames < 5:
+        return np.zeros(frames, dtype=bool)
+    metre = leg / _LEG
+    flat = hips - np.outer(hips @ up, up)
+    window = max(1, int(round(0.15 * fps)))
+    padded = np.pad(flat, ((window, window), (0, 0)), mode="edge")
+    spread = np.minimum(np.arange(frames) + window, frames - 1) - np.maximum(np.arange(frames) - window, 0)
+    body = np.linalg.norm(padded[2 * window :] - padded[: -2 * window], axis=-1) * fps / spread
+    step = np.linalg.norm(np.diff(ball, axis=0), axis=-1) * fps
+    into, out = np.concatenate([step[:1], step]), np.concatenate([step, step[-1:]])
+    height = (ball @ up - standing) / metre
+    share = np.minimum(into, out) / np.maximum(body, 1e-9)
+    reach = max(1, int(round(_STRIDE * fps)))
+    swing = np.lib.stride_tricks.sliding_window_view(np.pad(share, reach, mode="edge"), 2 * reach + 1).max(-1)
+    runs = (body > _RUN * metre) & (swing > _SWING)
+    sure, possible = (runs & (height < low) & (share < slow) for low, slow in (_SURE, _POSSIBLE))
+    stands = np.zeros(frames, dtype=bool)
+    for start, stop in contact_spans(possible, 1):
+        if sure[start:stop].any():
+            stands[start:stop] = True
+    return stands
 
 
 def correction(

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..rig import canonical
 from ..rig.bones import BoneMap, Rig
-from . import after_care, controls
+from . import after_care, controls, hands
 from . import foot_lock as feet
 from . import rotations as rot
 from .motion import CanonicalMotion
@@ -60,6 +60,7 @@ def retarget(
     *,
     foot_lock: bool = True,
     in_place: bool = False,
+    clear_hands: bool = False,
     ik_legs: bool = False,
     ik_arms: bool = False,
 ) -> RigAnimation:
@@ -67,7 +68,8 @@ def retarget(
 
     Root travel is scaled by the ratio of leg lengths and starts from where the rig stands at rest; the lowest foot
     keeps the height above the ground that it has in the motion. ``foot_lock`` holds feet still while they touch the
-    ground. ``in_place`` then takes the travel out, sway stays. ``ik_legs`` and ``ik_arms`` choose what shows on a
+    ground. ``clear_hands`` pushes hands out of the trunk; without it a warning says that they go in. ``in_place``
+    takes the travel out at last, sway stays. ``ik_legs`` and ``ik_arms`` choose what shows on a
     control rig that has both; the other set of controls gets the same motion. Raises RigError when the rig cannot be
     used.
     """
@@ -75,7 +77,7 @@ def retarget(
         motion = motion.resample(fps)
     plan = controls.find(rig, bone_map, ik_legs, ik_arms)
     if plan is not None:
-        return _on_controls(motion, rig, plan, foot_lock=foot_lock, in_place=in_place)
+        return _on_controls(motion, rig, plan, foot_lock=foot_lock, in_place=in_place, clear_hands=clear_hands)
     rest = analyse(rig, bone_map)
     skeleton = Chain(rig, bone_map, rest)
     world = motion.global_rotations()
@@ -85,16 +87,19 @@ def retarget(
     positions = skeleton.positions(turns, anchor)
     heights = clearance(source, motion.rest_offsets)
     anchor = anchor + rest.frame[:, 1] * (rest.scale * heights - rig_clearance(positions, rest))[:, None]
+    positions = skeleton.positions(turns, anchor)
     if foot_lock:
-        positions = skeleton.positions(turns, anchor)
         feet.lock(skeleton, turns, positions, motion.contacts, motion.fps)
+    if clear_hands:
+        hands.push_out(skeleton, turns, positions, motion.fps)
+    warnings = [] if clear_hands else hands.warnings(skeleton, turns, positions, motion.fps)
     travel = None
     if in_place:
         travel = rest.scale * after_care.travel(motion) @ rest.frame.T
         anchor = anchor - travel
     turns |= skeleton.twists(turns)
     animation = skeleton.animation(turns, anchor, motion.fps)
-    animation.travel = travel
+    animation.travel, animation.warnings = travel, warnings
     return animation
 
 
