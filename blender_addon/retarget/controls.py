@@ -25,17 +25,18 @@ _STRAIGHT = 0.05
 class Control:
     """One bone to key.
 
-    turn: figure bones whose turn from rest it takes; of several (a neck) the line from the first head to ``end``.
+    turn: the figure's bone whose turn from rest it takes.
     at: (figure bone, rest point (3,)): where ``pivot``, a rest point that moves with the control, has to be; None for
         controls that only turn. pole: figure bones (upper, lower, end) of the limb whose bend a pole target leads.
+    up: (first bone of the IK chain, pole angle) where the chain's own keys say how it bends and the pole must agree.
     """
 
     bone: str
-    turn: tuple[str, ...] = ()
-    end: str | None = None
+    turn: str | None = None
     at: tuple[str, tuple] | None = None
     pivot: tuple | None = None
     pole: tuple[str, str, str] | None = None
+    up: tuple[str, float] | None = None
 
 
 @dataclass
@@ -63,9 +64,11 @@ def find(rig: Rig, bone_map: BoneMap, ik_legs: bool = False, ik_arms: bool = Fal
     known = bone_map.controls
     if known is None:
         return None
-    shape = bone_map
-    if _is_rigify(rig, bone_map):
-        shape = replace(bone_map, joints=_whole_limbs(rig, bone_map))
+    joints = _whole_limbs(rig, bone_map) if _is_rigify(rig, bone_map) else dict(bone_map.joints)
+    if len(known.fk.get("neck") or []) == 1:
+        # One control turns the neck as one piece, however many bones it has
+        joints["neck"] = joints["neck"][:1]
+    shape = replace(bone_map, joints=joints)
     plan = Plan([], shape, known.travel)
     taken: set[str] = set()
 
@@ -81,15 +84,15 @@ def find(rig: Rig, bone_map: BoneMap, ik_legs: bool = False, ik_arms: bool = Fal
         if not (upper and lower and end):
             continue
         goal = _goal(rig, shape, ik, lower, end)
-        add(Control(ik.target, (end,), at=goal, pivot=tuple(rig.bones[rig.index[ik.target]].head)))
+        add(Control(ik.target, end, at=goal, pivot=tuple(rig.bones[rig.index[ik.target]].head)))
         if ik.pole:
-            add(Control(ik.pole, pole=(upper, lower, end)))
+            add(Control(ik.pole, pole=(upper, lower, end), up=_up(rig, known, ik)))
         for joint, names in ik.chain.items():
             moved = shape.bone(joint)
             # Of the bones keyed in IK mode only the toes say more than target and pole do
             if moved and joint.endswith("_foot"):
                 for name in names:
-                    add(Control(name, (moved,)))
+                    add(Control(name, moved))
         if ik.roll:
             plan.rested.append(ik.roll)
         if ik.pole_switch:
@@ -106,16 +109,28 @@ def find(rig: Rig, bone_map: BoneMap, ik_legs: bool = False, ik_arms: bool = Fal
         moved = shape.joints.get(joint) or []
         if len(names) == len(moved):
             for name, bone in zip(names, moved, strict=True):
-                add(Control(name, (bone,)))
+                add(Control(name, bone))
         elif names and moved:
-            add(Control(names[-1], tuple(moved), end=shape.bone("head") if joint == "neck" else None))
-    for bone in shape.spine + [shape.bone("pelvis")]:
-        joint = next(joint for joint, names in shape.joints.items() if bone in names)
-        names, moved = known.fk.get(joint) or [], shape.joints[joint]
-        if len(names) == len(moved) and _is_rigify(rig, bone_map):
-            plan.turned_by[bone] = names[moved.index(bone)]
+            add(Control(names[-1], moved[-1]))
+    for joint in ("pelvis", *canonical.SPINE, "neck") if _is_rigify(rig, bone_map) else ():
+        names, moved = known.fk.get(joint) or [], shape.joints.get(joint) or []
+        if len(names) == len(moved):
+            plan.turned_by.update(zip(moved, names, strict=True))
     plan.rested += [name for name in known.masters.values() if name not in taken]
     return plan
+
+
+def _up(rig: Rig, known, ik) -> tuple[str, float] | None:
+    """``Control.up`` of a limb whose IK acts on bones that are keyed as well."""
+    keyed = {name for names in known.fk.values() for name in names}
+    for name, constraints in rig.mechanism.items():
+        for constraint in constraints:
+            if constraint.kind == "IK" and constraint.target == ik.target and constraint.influence > 0.01:
+                first = name
+                for _ in range(constraint.chain - 1):
+                    first = rig.bones[rig.index[first]].parent or first
+                return (first, constraint.pole_angle) if constraint.chain and first in keyed else None
+    return None
 
 
 def _is_rigify(rig: Rig, bone_map: BoneMap) -> bool:
@@ -140,11 +155,11 @@ def _travel(rig: Rig, shape: BoneMap, known) -> Control:
     about = known.masters.get("chest") or known.masters.get("hips")
     if known.travel in known.fk.get("pelvis", ()) or about is None:
         head = tuple(rig.bones[rig.index[pelvis]].head)
-        return Control(known.travel, (pelvis,), at=(pelvis, head), pivot=head)
+        return Control(known.travel, pelvis, at=(pelvis, head), pivot=head)
     pivot = rig.bones[rig.index[about]].head
     trunk = [pelvis, *shape.spine]
     nearest = min(trunk, key=lambda name: float(np.linalg.norm(rig.bones[rig.index[name]].head - pivot)))
-    return Control(known.travel, (pelvis,), at=(nearest, tuple(pivot)), pivot=tuple(pivot))
+    return Control(known.travel, pelvis, at=(nearest, tuple(pivot)), pivot=tuple(pivot))
 
 
 def _goal(rig: Rig, shape: BoneMap, ik, lower: str, end: str) -> tuple[str, tuple]:
@@ -236,7 +251,7 @@ class _Solver(Mechanism):
         rotation = location = None
         delta = None
         if control.turn:
-            delta = self._turn(control)
+            delta = self.posed.delta(control.turn)
             wanted = rot.multiply(delta, self.rest_turn[index])
             rotation = rot.multiply(rot.conjugate(base.turn), wanted)
         head = None
@@ -255,18 +270,6 @@ class _Solver(Mechanism):
             self.rotations[name] = rot.continuous(rot.normalise(rotation))
         self.put(name, rotation, location)
 
-    def _turn(self, control: Control) -> np.ndarray:
-        deltas = [self.posed.delta(name) for name in control.turn]
-        if len(deltas) == 1:
-            return deltas[0]
-        mean = rot.slerp(deltas[0], deltas[-1], np.asarray(0.5))
-        if control.end is None:
-            return mean
-        first, last = control.turn[0], control.end
-        rest = self.posed.rest_head[self.posed.rig.index[last]] - self.posed.rest_head[self.posed.rig.index[first]]
-        line = self.posed.place(last).head - self.posed.place(first).head
-        return rot.multiply(rot.between(rot.rotate(mean, rest), line), mean)
-
     def _pole(self, control: Control) -> np.ndarray:
         """In front of the joint, as far from it as at rest, in the plane in which the limb bends."""
         upper, lower, end = control.pole
@@ -283,6 +286,13 @@ class _Solver(Mechanism):
         def aside(direction: np.ndarray) -> np.ndarray:
             return direction - along * np.sum(direction * along, -1, keepdims=True)
 
+        if control.up:
+            # Blender turns the chain until this axis of its first bone looks at the pole
+            first, angle = control.up
+            axes = rot.multiply(self.posed.delta(upper), self.rest_turn[self.rig.index[first]])
+            ahead = aside(rot.rotate(axes, np.array([np.cos(angle), 0.0, np.sin(angle)])))
+            ahead = ahead / np.maximum(np.linalg.norm(ahead, axis=-1, keepdims=True), 1e-9)
+            return hip + along * np.sum((knee - hip) * along, -1, keepdims=True) + distance * ahead
         bend = aside(knee - hip)
         size = np.linalg.norm(bend, axis=-1, keepdims=True)
         # A straight limb tells no plane: there the side on which the pole stands at rest decides

@@ -29,6 +29,7 @@ class Constraint:
     kind: Blender's type. target: bone name, or None when it points outside the armature. influence: 0..1.
     space: (owner, target). plain: all axes, replacing, no offset or inversion. along: where on the target bone, 0 head
     to 1 tail. weights: (bone, weight) pairs of an Armature constraint, None for bones outside the armature.
+    chain, pole_angle: of IK, the number of bones (0 up to the root) and radians.
     """
 
     kind: str
@@ -38,6 +39,8 @@ class Constraint:
     plain: bool = True
     along: float = 0.0
     weights: tuple[tuple[str | None, float], ...] = ()
+    chain: int = 0
+    pole_angle: float = 0.0
 
 
 @dataclass

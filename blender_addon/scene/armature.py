@@ -145,6 +145,8 @@ def _followed(constraint: bpy.types.Constraint, armature: bpy.types.Object) -> F
         weights=tuple(
             (target.subtarget if inside(target.target) else None, target.weight) for target in value("targets", ())
         ),
+        chain=value("chain_count", 0),
+        pole_angle=value("pole_angle", 0.0),
     )
 
 
