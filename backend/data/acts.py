@@ -2,7 +2,23 @@
 
 import re
 
-GAITS = {"walks", "runs", "jogs", "steps", "strides", "strolls", "marches", "moves"}
+# different words for one action, the first that is found
+_SAME = [
+    ("jump", r"\b(jump|hop|leap)"),
+    ("sit", r"\bsit|seat\b"),
+    ("punch", r"\b(punch|box|jab)"),
+    ("raise", r"^(raise|lift|hold)\w* (up )?(the |both |an )?(\w+ )?(arm|hand)"),
+    ("lower", r"^(lower|put)\w* (the |both )?(\w+ )?(arm|hand)"),
+    ("dance", r"\bdanc"),
+    ("karate", r"\b(karate|martial)"),
+    ("stand", r"^(stands|stays|waits)\b.*(still|in place|and waits|relaxed)$"),
+    ("window", r"\bwindow$"),
+    ("traffic", r"\btraffic"),
+    ("ball", r"\b(dribbl|bounc)\w* (a|the) (basket)?ball"),
+    (r"\1", r"^(?:acts?|moves?|imitates?|behaves?|pretends to be) (?:like )?an? (\w+)$"),
+]
+_GAITS = [("run", r"\b(run|jog|sprint)"), ("back", r"\b(back|backwards?|backs)\b"), ("aside", r"sideways|sidestep")]
+_GAITS += [("turn", r"^(turn|pivot|spin)"), ("walk", "")]
 
 # acts of arms, head and chest, whatever the legs do
 _ARMS = re.compile(
@@ -28,16 +44,16 @@ _TRAVEL = set(
     "slow quick easy normal steady full pace speed slightly a an the to at in and while by then for of on over little "
     "small large wide long half quarter circle curve line turn step steps left right turning walking veering curving "
     "counterclockwise clockwise degrees meter meters one two three four five six seven eight nine ten eleven twelve "
-    "shoulder back slowly, quickly, stops comes stop".split()
+    "shoulder back slowly, quickly, stops comes stop is running jogging moving strolling stepping".split()
 )
 
 
 def action(row: dict) -> str:
-    """What the person does first, as one name without sides and counts: walks of all ways are one action."""
-    phrase = re.sub(r"^is running\b", "runs", (row.get("phrases") or [""])[0])
-    verb = phrase.split(" ")[0]
-    if verb in GAITS:
-        return verb
+    """What the person does first, as one name for all its wordings: walks of all speeds and turns are one action."""
+    phrase = (row.get("phrases") or [""])[0]
+    for name, pattern in _GAITS if leg_phrases([phrase]) else _SAME:
+        if found := re.search(pattern, phrase):
+            return found.expand(name)
     return re.sub(r"\b(left|right|both|once|twice|(two|three|four|five|six|seven) times) ?", "", phrase).strip()
 
 
