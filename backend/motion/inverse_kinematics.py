@@ -8,7 +8,7 @@ head: half the neck's tilt). Where a limb is straight its twist is carried over 
 the smallest rotation.
 
 Measured on captures whose elbows and knees are hinges, mean error against their own rotations: trunk 0.1 to 3 degrees,
-thighs and shins 1 to 3, upper arms 2 to 8; toes 6 to 24, head 17 to 28, hands 16 to 46. Positions come back to 0.001 mm.
+thighs and shins 1 to 3, upper arms 2 to 8; toes 6 to 24, head 17 to 28, hands 16 to 46. Positions come back exactly.
 """
 
 import numpy as np
