@@ -128,7 +128,8 @@ def _about_acts(acts: list[list[str]], told: list[dict], m: dict, voice: _Voice)
     travel = next((b for b in told if b["event"]["kind"] == "travel"), None)
     if travel and m["distance"] > 1.0 and not _is_travel(act[0]):
         way, what = voice.pick(travel["ways"]["plain"]), voice.pick(act)
-        found.append(voice.says(voice.pick([f"{what} and {way}", f"{way} while {gerund(what)}"])))
+        both = [f"{what} and {way}", f"{way} while {gerund(what)}"]
+        found.append(voice.says(f"{way} and {what}" if re.match("stops|comes to", what) else voice.pick(both)))
     found += [voice.says(voice.pick(other)) for other in acts[1:]]
     found += [voice.doing(voice.pick(act)), plain(voice.pick(act))]
     calm = [p for p in act if not _POSTURE.match(p)]
@@ -164,7 +165,7 @@ def _about_beats(told: list[dict], manner: list[str], voice: _Voice) -> list[str
     found.append(voice.says(whole("plain", style)))
     found.append(gerund(main["ways"]["short"][0]))
     found.append(voice.says(whole("detail", 0)))
-    found.append(plain(whole("plain", 0 if len(told) > 2 else 3)))
+    found.append(sequence([plain(phrase(b, "plain", True)) for b in told], 0 if len(told) > 2 else 3))
     found.append(voice.doing(phrase(main, "plain")))
     found.append(voice.says(whole("detail", 3)))
     found.append(voice.says(phrase(main, "plain", True)))
@@ -233,6 +234,8 @@ def phrases(
     if true:
         act = voice.pick([p for p in acts[0] if p in true] or true)
         travel = next((s for s, b in zip(said, told, strict=False) if b["event"]["kind"] == "travel"), None)
+        if travel and re.match("stops|comes to", act):
+            return [travel, act]
         if travel and m["distance"] > 1.0 and not _is_travel(act) and " while " not in travel:
             return [f"{travel} while {gerund(act)}"]
         return [act]
@@ -247,22 +250,28 @@ def plain_quiet(m: dict) -> str:
 def joined_captions(parts: list[list[str]], seed: int) -> list[str]:
     """Six to nine sentences for pieces that follow each other; parts: the :func:`phrases` of each piece, in order."""
     voice = _Voice(seed)
-    short = [part[0] for part in parts if part]
+    short = [_telling(part) for part in parts if part]
     full = [phrase for part in parts for phrase in part][:6]
     start = int(voice.random.integers(5))
     found = [
         sentence("a person", sequence(short, 0)),
         voice.says(sequence(full, start)),
         sequence([gerund(p) for p in short], 1),
-        plain(sequence(short, 1)),
+        sequence([plain(p) for p in short], 1),
         voice.says(sequence(short, start + 1)),
         sentence(voice.subject(), "is", sequence([gerund(p) for p in full], 0)),
         voice.says(sequence(full, start + 2)),
         voice.says(sequence(short, start + 3)),
-        plain(sequence(full, 3)),
+        sequence([plain(p) for p in full], 3),
     ]
     found += [sentence(s, sequence(short, i)) for i, s in enumerate(dict.fromkeys(SUBJECTS))]
     return list(dict.fromkeys(found))[:MOST]
+
+
+def _telling(part: list[str]) -> str:
+    """The phrase that stands for a piece: the first that is not a posture kept."""
+    kept = re.compile(r"(remains|is|stays|sits|stands (in|still|with|bent)|lies on|kneels on|lowers|straightens)\b")
+    return next((p for p in part if not kept.match(p)), part[0])
 
 
 def composed_captions(legs: list[str], arms: list[str], seed: int) -> list[str]:

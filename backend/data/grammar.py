@@ -10,19 +10,19 @@ NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 
 # verbs, third person singular, that may follow "and", "then" or a comma in a phrase
 VERBS = frozenset(
-    """acts aims applauds approaches attacks backs balances bends blocks bounces bowls bows boxes breathes brings
-    carries casts catches celebrates charges cheers chops circles claps cleans climbs collapses comes continues covers
-    crawls creeps crosses crouches cuts dabs dances digs directs dives does draws dribbles drifts drinks drives
-    drops ducks eats exits explains faces falls feels fights fires fixes flaps gallops gestures gets gives goes
-    grabs greets guides hangs hits holds hops imitates jabs jogs jumps keeps kicks kneels lands laughs leans
-    leaps lets lies lifts limps listens loads looks lowers lunges makes marches meditates mimes mops moves nods
-    paces performs picks pivots places plays points poses practises presses pretends pulls pumps punches pushes
-    puts raises reaches refuses rejects relaxes releases remains reloads repairs repeats rests returns rises
-    rocks rolls rotates rubs runs salutes says scratches shakes shifts shoots shuffles sits sidesteps skips
-    slashes sleeps slices slides sneaks spins sprints squats stabs staggers stands starts stays steps stirs
-    stomps stoops stops straightens stretches strides strikes strolls struts sways sweeps swims swings takes
-    talks taps tells throws thrusts tilts touches travels trots turns twirls twists uses veers waits walks warms
-    washes waves whirls wipes works""".split()
+    """acts aims applauds approaches attacks backs balances beckons bends blocks bounces bowls bows boxes breathes
+    brings carries casts catches celebrates charges cheers chops circles claps cleans climbs collapses comes
+    continues covers crawls creeps crosses crouches cuts dabs dances digs directs dives does draws dribbles
+    drifts drinks drives drops ducks eats exits explains faces falls feels fights fires fixes flaps gallops
+    gestures gets gives goes grabs greets guides hangs hits holds hops imitates jabs jogs jumps keeps kicks
+    kneels lands laughs leans leaps lets lies lifts limps listens loads looks lowers lunges makes marches
+    meditates mimes mops moves nods paces performs picks pivots places plays points poses practises presses
+    pretends pulls pumps punches pushes puts raises reaches refuses rejects relaxes releases reloads remains
+    repairs repeats rests returns rises rocks rolls rotates rubs runs salutes says scratches shakes shifts
+    shoots shows shuffles sidesteps sits skips slashes sleeps slices slides sneaks spins sprints squats stabs
+    staggers stands starts stays steps stirs stomps stoops stops straightens stretches strides strikes strolls
+    struts sways sweeps swims swings takes talks taps tells throws thrusts tilts touches travels trots turns
+    twirls twists uses veers waits walks warms washes waves whirls wipes wonders works""".split()
 )
 _DOUBLED = frozenset(
     """sit run get put jog squat stop step swim hop mop dab spin hit clap nod chop stab drum cut rub tap skip slip

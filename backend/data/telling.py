@@ -160,6 +160,8 @@ def _both(events: list[dict], kind: str, gap: int) -> list[dict]:
 def _reach_down(reach: dict, body: list[dict]) -> None:
     """Note on the bend or squat that a hand goes to the floor in it."""
     for e in body:
+        if e.get("began"):
+            continue
         low = e["kind"] == "bend" or e["kind"] == "low" and e["posture"] in ("bend", "squat", "crouch", "lunge")
         if reach["to"] == "down" and low and _overlap(reach, e) > 0:
             e["floor"] = reach["side"]
