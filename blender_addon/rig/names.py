@@ -36,6 +36,7 @@ def plain(text: str) -> str:
     return unicodedata.normalize("NFC", text).casefold()
 
 
+@cache
 def without_namespace(name: str) -> str:
     """``Armature|mixamorig:Hips`` -> ``Hips``."""
     return next((part for part in re.split(r"[:|]", name)[::-1] if part.strip()), name)
@@ -77,6 +78,7 @@ def is_end(name: str) -> bool:
     return any(word in _ENDS for word in split_words(name))
 
 
+@cache
 def key(name: str) -> str:
     """The name without case, separators and namespace: what tables are compared by."""
     return re.sub(r"[\W_]+", "", plain(without_namespace(name)))

@@ -9,8 +9,9 @@ from .names import Names, is_end
 class Tree:
     """Bones by name, who hangs from whom, and where they are.
 
-    head: name -> (3,) rest head in armature space. order: parents before children. size: the largest extent of all
-    heads.
+    head: name -> (3,) rest head in armature space. order: parents before children; place: name -> position in it.
+    heads: (n,3) in that order. size: the largest extent of all heads.
+    span: name -> distance to the parent's head.
     """
 
     def __init__(self, bones: list[Bone]):
@@ -24,8 +25,11 @@ class Tree:
             self.children.setdefault(bone.parent, []).append(bone.name)
             self.depth[bone.name] = self.depth[bone.parent] + 1
         self.head = {bone.name: bone.head for bone in bones}
-        heads = np.array([bone.head for bone in bones])
-        self.size = float(np.ptp(heads, axis=0).max()) if len(heads) else 0.0
+        self.heads = np.array([bone.head for bone in bones]).reshape(-1, 3)
+        self.size = float(np.ptp(self.heads, axis=0).max()) if len(bones) else 0.0
+        above = [self.place[bone.parent] if bone.parent is not None else i for i, bone in enumerate(bones)]
+        spans = np.linalg.norm(self.heads - self.heads[above], axis=-1) if len(bones) else np.zeros(0)
+        self.span = dict(zip(self.order, spans.tolist(), strict=True))
         self.names = Names(self.order)
         self.key = self.names.key
 
@@ -65,6 +69,15 @@ class Tree:
     def between(self, upper: str, lower: str) -> list[str]:
         """Bones strictly between an ancestor and its descendant, from the top down."""
         return self.path(lower, above=upper)[:-1]
+
+    def highest(self, values: np.ndarray) -> np.ndarray:
+        """For every bone, in order, the largest of ``values`` (n,) in its subtree."""
+        best = np.array(values, dtype=float)
+        for name in reversed(self.order):
+            parent = self.parent[name]
+            if parent is not None:
+                best[self.place[parent]] = max(best[self.place[parent]], best[self.place[name]])
+        return best
 
     def distance(self, a: str, b: str) -> float:
         return float(np.linalg.norm(self.head[a] - self.head[b]))
