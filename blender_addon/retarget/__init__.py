@@ -1,7 +1,7 @@
 """Canonical motion onto any mapped armature, and back. numpy only, no bpy."""
 
 from .after_care import close_loop, in_place
-from .capture import capture
+from .capture import bones_read, capture
 from .motion import CanonicalMotion
 from .reduce import key_masks, reduce_keys
 from .retarget import RigAnimation, retarget
@@ -9,6 +9,7 @@ from .retarget import RigAnimation, retarget
 __all__ = [
     "CanonicalMotion",
     "RigAnimation",
+    "bones_read",
     "capture",
     "close_loop",
     "in_place",

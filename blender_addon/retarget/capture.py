@@ -61,6 +61,13 @@ def capture(rig: Rig, bone_map: BoneMap, pose: np.ndarray, fps: float) -> Canoni
     return motion
 
 
+def bones_read(rig: Rig, bone_map: BoneMap) -> set[str]:
+    """The bones whose poses :func:`capture` uses."""
+    plan = controls.find(rig, bone_map)
+    joints = (bone_map if plan is None else plan.figure).joints
+    return {name for names in joints.values() for name in names} | set(plan.turned_by.values() if plan else ())
+
+
 def _world_rotations(skeleton: Chain, turns: dict[str, np.ndarray]) -> np.ndarray:
     """Canonical world rotations (T,22,4) from the rig's bone turns; gaps are filled from neighbours."""
     found = {name: skeleton.canonical_rotation(name, turn) for name, turn in turns.items()}

@@ -88,6 +88,37 @@ def is_human(rig: Rig, bone_map: BoneMap) -> bool:
     return bool(abs(unit(across) @ trunk) < 0.7 and legs @ trunk < 0.3)
 
 
+def describe(rig: Rig, bone_map: BoneMap) -> str:
+    """The pose that is matched with the T-pose, in words: "T-pose", "A-pose, arms 41 degrees below horizontal" ..."""
+    if rig.tpose:
+        return "the T-pose that was set"
+    if rig.reference is not None:
+        return "the first frame of its animation (its rest pose is not a human pose)"
+    heads = rig.rest[:, :3, 3] @ rig.object_matrix[:3, :3].T
+
+    def at(joint: str) -> np.ndarray:
+        return heads[rig.index[bone_map.bone(joint)]]
+
+    hips, shoulders = ((at(f"left_{role}") + at(f"right_{role}")) / 2 for role in ("hip", "shoulder"))
+    up = _facing(at("left_hip") - at("right_hip"), shoulders - hips)[:, 1]
+    arms, bends, legs = [], [], []
+    for side in canonical.SIDES:
+        upper = unit(at(f"{side}_elbow") - at(f"{side}_shoulder"))
+        arms.append(np.degrees(np.arcsin(np.clip(-upper @ up, -1, 1))))
+        legs.append(np.degrees(np.arccos(np.clip(-unit(at(f"{side}_knee") - at(f"{side}_hip")) @ up, -1, 1))))
+        if bone_map.bone(f"{side}_wrist"):
+            lower = unit(at(f"{side}_wrist") - at(f"{side}_elbow"))
+            bends.append(np.degrees(np.arccos(np.clip(upper @ lower, -1, 1))))
+    down = float(np.mean(arms))
+    if max(legs) > 30.0 or abs(arms[0] - arms[1]) > 25.0 or max(bends, default=0.0) > 60.0 or down < -20.0:
+        return f"a posed figure, arms {abs(down):.0f} degrees {'below' if down > 0 else 'above'} horizontal"
+    if down < 12.0:
+        return "T-pose"
+    if down < 65.0:
+        return f"A-pose, arms {down:.0f} degrees below horizontal"
+    return "arms along the body"
+
+
 def analyse(rig: Rig, bone_map: BoneMap) -> RestPose:
     """Measure ``rig`` under ``bone_map``. Raises RigError when the map or the figure cannot be used."""
     bone_map.require()
@@ -146,6 +177,8 @@ def _facing(left: np.ndarray, trunk: np.ndarray) -> np.ndarray:
 
 def _tpose(rig: Rig, bone_map: BoneMap, heads: np.ndarray, frame: np.ndarray, at) -> dict[str, np.ndarray]:
     identity = np.array([1.0, 0.0, 0.0, 0.0])
+    if rig.tpose:
+        return {joint: identity for joint in canonical.JOINTS if bone_map.bone(joint) or joint in canonical.SPINE}
     target = canonical.rest_positions() @ frame.T
     left, up, forward = frame.T
     turns: dict[str, np.ndarray] = {}

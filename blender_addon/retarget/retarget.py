@@ -116,7 +116,7 @@ def _on_controls(motion: CanonicalMotion, rig: Rig, plan: "controls.Plan", **opt
         plan.travel,
         root_location,
         animation.fps,
-        rig.reference,
+        animation.reference,
         animation.warnings + notes,
         locations,
         plan.properties,
@@ -325,9 +325,14 @@ class Chain:
         head = anchor - rot.rotate(turns[self.root], self.anchor_offset())
         inverse = np.linalg.inv(rig.object_matrix)
         moved = (head @ inverse[:3, :3].T + inverse[:3, 3]) - rig.bones[root].head
+        # The axes of a location are the bone's, or without local location its parent's, or else the armature's
+        above = rig.parents[root]
         if rig.bones[root].local_location:
             moved = moved @ rig.bones[root].matrix[:3, :3]
-        return RigAnimation(names, rotations, self.root, moved, fps, rig.reference)
+        elif above >= 0:
+            moved = moved @ rig.bones[above].matrix[:3, :3]
+        reference = None if rig.tpose else rig.reference
+        return RigAnimation(names, rotations, self.root, moved, fps, reference)
 
 
 @dataclass(frozen=True)

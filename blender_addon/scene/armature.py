@@ -1,12 +1,14 @@
 """Armature objects as plain data, and whether they can be animated."""
 
+import json
+
 import bpy
 import numpy as np
 
 from ..retarget.mechanism import Constraint as Followed
 from ..retarget.rest_pose import is_human
 from ..rig import Bone, BoneMap, Constraint, Rig, RigError
-from . import compat, posing, stored_map
+from . import compat, kept, posing, stored_map
 
 _REFERENCE = "momug_reference"
 # Constraints that replace what is keyed on a bone
@@ -89,8 +91,8 @@ def _replaces(constraint: bpy.types.Constraint) -> bool:
 def read_rig(armature: bpy.types.Object) -> Rig:
     """The rest skeleton of an armature object as plain data (parents first), with the object's world matrix.
 
-    When the rest pose is not a human pose (some BVH files) but an action poses the figure, the action's first frame
-    becomes the rig's reference pose.
+    The reference pose is the T-pose that the artist set with :func:`keep_tpose`; without one the rest pose; and when
+    that is not a human pose (some BVH files) but an action poses the figure, the action's first frame.
     """
     sentence = problem(armature)
     if sentence:
@@ -99,7 +101,9 @@ def read_rig(armature: bpy.types.Object) -> Rig:
     mapping = stored_map.bone_map(armature, rig.bones)
     if mapping.controls is not None:
         rig.mechanism = mechanism(armature)
-    if mapping.error is None and not is_human(rig, mapping):
+    rig.reference = _kept_tpose(armature, rig)
+    rig.tpose = rig.reference is not None
+    if not rig.tpose and mapping.error is None and not is_human(rig, mapping):
         rig.reference = _kept_reference(armature, rig)
         if rig.reference is not None:
             return rig
@@ -148,6 +152,40 @@ def _followed(constraint: bpy.types.Constraint, armature: bpy.types.Object) -> F
         chain=value("chain_count", 0),
         pole_angle=value("pole_angle", 0.0),
     )
+
+
+def keep_tpose(armature: bpy.types.Object, forget: bool = False) -> None:
+    """Take the pose in which the armature stands now as its T-pose, which motion is matched with; or forget it.
+
+    The artist's answer to a rest pose that is read wrongly: pose the figure with straight arms to the sides, palms
+    down, feet forward, and keep it. Raises RigError when the armature cannot be used.
+    """
+    sentence = problem(armature)
+    if sentence:
+        raise RigError(sentence)
+    text = ""
+    if not forget:
+        posed = armature.evaluated_get(bpy.context.evaluated_depsgraph_get()).pose.bones
+        text = json.dumps({bone.name: np.array(bone.matrix).round(7).ravel().tolist() for bone in posed})
+    kept.write(armature, kept.TPOSE, text)
+
+
+def has_tpose(armature: bpy.types.Object) -> bool:
+    """Whether the artist set a T-pose."""
+    return bool(kept.read(armature, kept.TPOSE))
+
+
+def _kept_tpose(armature: bpy.types.Object, rig: Rig) -> np.ndarray | None:
+    text = kept.read(armature, kept.TPOSE)
+    if not text:
+        return None
+    try:
+        known = {name: np.array(values, dtype=np.float64).reshape(4, 4) for name, values in json.loads(text).items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise RigError(f"The T-pose that is kept on '{armature.name}' cannot be read; set it again.") from error
+    if any(bone.name not in known for bone in rig.bones):
+        raise RigError(f"'{armature.name}' has other bones than when its T-pose was set; set it again.")
+    return np.array([known[bone.name] for bone in rig.bones])
 
 
 def keep_reference(armature: bpy.types.Object, reference: np.ndarray) -> None:

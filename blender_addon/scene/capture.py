@@ -36,9 +36,11 @@ def poses(
     armature: bpy.types.Object,
     action: bpy.types.Action | None = None,
     frame_range: tuple[int, int] | None = None,
+    mapped: bool = False,
 ) -> tuple[Rig, np.ndarray, np.ndarray]:
     """(rig, frames (T,), armature-space matrices (T,n,4,4)) of an animation at every scene frame.
 
+    mapped: only what capture reads is wanted; other bones may come back at rest, which saves time on control rigs.
     Raises RigError with a plain sentence when there is nothing to read.
     """
     rig = read_rig(armature)
@@ -58,12 +60,13 @@ def poses(
     frames = np.arange(first, last + 1)
     if action is not None and posing.fcurves_tell_everything(armature, action):
         return rig, frames, posing.from_fcurves(armature, rig, action, frames)
+    names = retarget.bones_read(rig, stored_map.bone_map(armature, rig.bones)) if mapped else None
     if action is None or action == current:
-        return rig, frames, posing.from_scene(armature, rig, frames)
+        return rig, frames, posing.from_scene(armature, rig, frames, names)
     slot = data.action_slot if compat.SLOTTED and data is not None else None
     try:
         compat.assign(armature, action)
-        return rig, frames, posing.from_scene(armature, rig, frames)
+        return rig, frames, posing.from_scene(armature, rig, frames, names)
     finally:
         compat.assign(armature, current, slot)
 
@@ -79,6 +82,6 @@ def capture(
 
     Raises RigError with a plain sentence when there is no animation or the armature cannot be mapped.
     """
-    rig, _, matrices = poses(armature, action, frame_range)
+    rig, _, matrices = poses(armature, action, frame_range, mapped=True)
     motion = retarget.capture(rig, stored_map.bone_map(armature, rig.bones).require(), matrices, scene_fps())
     return motion if fps is None else motion.resample(fps)

@@ -7,6 +7,7 @@ Custom properties that are added to a library override are lost when the file is
 import bpy
 
 BONE_MAP = "momug_bone_map"
+TPOSE = "momug_tpose"
 
 
 def _overridable(name: str) -> str:
@@ -32,8 +33,10 @@ def write(armature: bpy.types.Object, name: str, text: str) -> None:
 def register() -> None:
     """Make the overridable properties known to Blender."""
     setting = bpy.props.StringProperty(options={"HIDDEN"}, override={"LIBRARY_OVERRIDABLE"})
-    setattr(bpy.types.Object, _overridable(BONE_MAP), setting)
+    for name in (BONE_MAP, TPOSE):
+        setattr(bpy.types.Object, _overridable(name), setting)
 
 
 def unregister() -> None:
-    delattr(bpy.types.Object, _overridable(BONE_MAP))
+    for name in (BONE_MAP, TPOSE):
+        delattr(bpy.types.Object, _overridable(name))

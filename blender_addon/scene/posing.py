@@ -120,22 +120,25 @@ def _evaluated(curve: bpy.types.FCurve, times: np.ndarray) -> np.ndarray:
     return np.array([curve.evaluate(time) for time in times])
 
 
-def from_scene(armature: bpy.types.Object, rig: Rig, frames: np.ndarray) -> np.ndarray:
+def from_scene(armature: bpy.types.Object, rig: Rig, frames: np.ndarray, names: "set[str] | None" = None) -> np.ndarray:
     """The same by stepping through the timeline: slower, but with constraints, drivers, NLA and a moving object.
 
-    The object's own motion is folded into the matrices, which stay relative to ``rig.object_matrix``. The current
-    frame is restored.
+    The object's own motion is folded into the matrices, which stay relative to ``rig.object_matrix``. ``names``: the
+    bones that are wanted, all when None; the others keep their rest. The current frame is restored.
     """
     scene = bpy.context.scene
     before = scene.frame_current, scene.frame_subframe
     still = np.linalg.inv(rig.object_matrix)
-    pose = np.empty((len(frames), len(rig.bones), 4, 4))
+    wanted = [bone.name for bone in rig.bones if names is None or bone.name in names]
+    places = [rig.index[name] for name in wanted]
+    pose = np.tile(rig.rest, (len(frames), 1, 1, 1))
     try:
         for t, frame in enumerate(frames):
             scene.frame_set(int(frame), subframe=float(frame) % 1.0)
             evaluated = armature.evaluated_get(bpy.context.evaluated_depsgraph_get())
-            matrices = np.array([evaluated.pose.bones[bone.name].matrix for bone in rig.bones])
-            pose[t] = (still @ np.array(evaluated.matrix_world)) @ matrices
+            bones = evaluated.pose.bones
+            matrices = np.array([bones[name].matrix for name in wanted])
+            pose[t, places] = (still @ np.array(evaluated.matrix_world)) @ matrices
     finally:
         scene.frame_set(before[0], subframe=before[1])
     return pose
