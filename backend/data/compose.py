@@ -19,6 +19,7 @@ from backend.motion import rotations as rot
 from backend.motion.skeleton import JOINT_INDEX, Motion, global_rotations
 
 LEAST, MOST = 64, 300  # frames
+BACKWARD = 0.4  # how often legs that are played backward are drawn, against others
 WHOLE = 0.8  # share of a window from which on its phrases hold
 SPINE = [JOINT_INDEX[name] for name in ("spine1", "spine2", "spine3")]
 HEAD = [JOINT_INDEX[name] for name in ("neck", "head")]
@@ -125,7 +126,7 @@ def composed(
     ways = [(action(rows[i]), _way(rows[i]), back) for i, back in legs]
     acts = [action(rows[i]) for i in arms]
     legs_seen, arms_seen = Counter(ways), Counter(acts)
-    rare_legs = np.array([legs_seen[w] ** -0.6 for w in ways])
+    rare_legs = np.array([legs_seen[w] ** -0.6 * (BACKWARD if w[2] else 1) for w in ways])
     rare_arms = np.array([arms_seen[a] ** -0.6 for a in acts])
     used_legs, used_arms, done = np.zeros(len(legs)), np.zeros(len(arms)), set()
     for _ in range(3 * count):
