@@ -250,8 +250,8 @@ def plain_quiet(m: dict) -> str:
 def joined_captions(parts: list[list[str]], seed: int) -> list[str]:
     """Six to nine sentences for pieces that follow each other; parts: the :func:`phrases` of each piece, in order."""
     voice = _Voice(seed)
-    short = [_telling(part) for part in parts if part]
-    full = [phrase for part in parts for phrase in part][:6]
+    short = _once([_telling(part) for part in parts if part])
+    full = _once([phrase for part in parts for phrase in part])[:6]
     start = int(voice.random.integers(5))
     found = [
         sentence("a person", sequence(short, 0)),
@@ -266,6 +266,19 @@ def joined_captions(parts: list[list[str]], seed: int) -> list[str]:
     ]
     found += [sentence(s, sequence(short, i)) for i, s in enumerate(dict.fromkeys(SUBJECTS))]
     return list(dict.fromkeys(found))[:MOST]
+
+
+def _once(phrases: list[str]) -> list[str]:
+    """Phrases without those that say again in other words what the one before said ("acts like a bear", "imitates a
+    bear")."""
+    object_of = lambda p: re.search(r"(?:\ba|\ban|\bthe) (?!left|right|floor|ground)[a-z ]+$", p)  # noqa: E731
+    result: list[str] = []
+    for phrase in phrases:
+        words = object_of(phrase)
+        before = object_of(result[-1]) if result else None
+        if not (words and before and words.group() == before.group() and "step" not in phrase):
+            result.append(phrase)
+    return result
 
 
 def _telling(part: list[str]) -> str:

@@ -257,6 +257,7 @@ def test_joined_captions_keep_the_order():
         places = [re.search(words, text) for words in (r"walk", r"squat", r"wav")]
         assert all(places) and [p.start() for p in places] == sorted(p.start() for p in places), text
         assert not faults(text), text
+    assert describe.joined_captions([["acts like a bear"], ["imitates a bear"]], 1)[0] == "a person acts like a bear"
     m = measure(acting.joined(walk(3.0), acting.squats(1)))
     said_right = describe.joined_captions([["walks forward"], ["squats down"]], 3)
     said_wrong = describe.joined_captions([["squats down"], ["walks forward"]], 3)
