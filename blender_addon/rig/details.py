@@ -99,10 +99,11 @@ def fingers(found: BoneMap, tree: Tree, side: str) -> dict[str, list[str]]:
     if hand is None:
         return {}
     hand_words = set(split_words(hand))
+    mapped = {name for names in found.joints.values() for name in names}
     by_type: dict[str, list[str]] = {}
     numbered: dict[str, list[str]] = {}
     for name in tree.subtree(hand)[1:]:
-        if is_end(name) or _says(name, "palm") or _says(name, "helper") or name in found.joints[f"{side}_wrist"]:
+        if is_end(name) or _says(name, "palm") or _says(name, "helper") or name in mapped:
             continue
         kind = finger_type(tree, name, hand_words)
         if kind:

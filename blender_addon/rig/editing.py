@@ -11,6 +11,8 @@ import numpy as np
 
 from . import canonical
 from .bones import Bone, BoneMap, RigError
+from .controls import logical
+from .matcher import completed
 
 FORMAT = "momug bone map"
 VERSION = 1
@@ -115,28 +117,18 @@ def edited_map(automatic: BoneMap, stored: EditedMap, bones: list[Bone]) -> Bone
         note = _given_up(automatic, stored, missing)
     elif missing or joints == automatic.joints:
         note = automatic.note
-    used = {name for names in joints.values() for name in names}
     changed = {joint for joint in canonical.JOINTS if joints[joint] != automatic.joints.get(joint, [])}
     confidence = {joint: value for joint, value in automatic.confidence.items() if joint not in changed}
     confidence |= {joint: 1.0 for joint in stored.edited | changed if joints[joint]}
-    chains = automatic.chains
-    if changed & {"pelvis", "neck", *canonical.SPINE, "left_collar", "right_collar"}:
-        chains = {}
-    return replace(
+    edited = replace(
         automatic,
         joints=joints,
         missing=missing,
         note=note,
         confidence=confidence,
         candidates={joint: names for joint, names in automatic.candidates.items() if joint not in stored.edited},
-        chains=chains,
-        twist={
-            joint: [(name, share) for name, share in rolled if name not in used]
-            for joint, rolled in automatic.twist.items()
-        },
-        fingers={digit: names for digit, names in automatic.fingers.items() if not used & set(names)},
-        toes={side: [c for c in found if not used & set(c)] for side, found in automatic.toes.items()},
     )
+    return completed(edited, bones) if changed else edited
 
 
 def _given_up(automatic: BoneMap, stored: EditedMap, missing: list[str]) -> str:
@@ -233,7 +225,8 @@ def _mirror_plane(stored: EditedMap, by_name: dict[str, Bone]) -> tuple[np.ndarr
 
 def problems(mapping: BoneMap, bones: list[Bone]) -> dict[str, list[str]]:
     """Joint -> sentences about what is wrong with its bone: absent, used twice, out of order, on the wrong side."""
-    by_name = {bone.name: bone for bone in bones}
+    # Bones of a generated rig hang from each other as in its metarig
+    by_name = {bone.name: bone for bone in logical(bones)[1]}
     found: dict[str, list[str]] = {}
 
     def say(joint: str, sentence: str) -> None:

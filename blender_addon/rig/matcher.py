@@ -101,6 +101,19 @@ def _match(bones: list[Bone]) -> tuple[BoneMap, Tree]:
     return found, tree
 
 
+def completed(found: BoneMap, bones: list[Bone]) -> BoneMap:
+    """``found`` with chains, twist, fingers, toes and controls made for its joints as they are now, after an edit."""
+    if found.missing or found.note:
+        return found
+    rigify, body = logical(bones)
+    there = {bone.name for bone in body}
+    mapped = {name for names in found.joints.values() for name in names}
+    rigify = rigify and mapped <= there
+    details.fill(found, Tree(body if mapped <= there else bones))
+    control_rig(found, bones, rigify)
+    return found
+
+
 def _refused(note: str) -> BoneMap:
     return BoneMap({joint: [] for joint in canonical.JOINTS}, missing=list(canonical.REQUIRED), note=note)
 

@@ -6,6 +6,7 @@ from figures import figure, mixamo_names
 from skeletons import anonymous, bone, chair, person, plain_names, quadruped, renamed, tail, together
 
 from blender_addon.rig import Bone, Constraint, canonical, match
+from blender_addon.rig.editing import EditedMap, edited_map, problems
 from blender_addon.rig.matcher import share_spine
 
 
@@ -273,3 +274,41 @@ def test_separate_toes_are_listed():
     assert found.bone("left_foot") is None and len(found.toes["left"]) == 5
     assert found.toes["right"][0] == ["right_toe1-1", "right_toe1-2"]
     assert any("Separate toes" in note for note in found.notes)
+
+
+def test_an_edited_map_is_completed_again():
+    """After the artist's choice shares, fingers and twist bones are those of the bones as chosen."""
+    bones = person(plain_names(necks=2), fingers=5, halves={"left_shoulder": "left_upperarm_half"})
+    automatic = match(bones)
+    stored = EditedMap(automatic.joints)
+    stored.choose("neck", ["neck1"])
+    stored.choose("left_wrist", [])
+    found = edited_map(automatic, stored, bones).require()
+    assert found.chains["neck"] == [("neck1", 1.0)] and automatic.chains["neck"] != found.chains["neck"]
+    assert "left_thumb" not in found.fingers and "right_thumb" in found.fingers
+    assert found.twist == automatic.twist
+    # Chosen by hand where nothing was found
+    made, new = anonymous(quadruped())
+    refused = match(made)
+    stored = EditedMap(refused.joints)
+    stored.choose("pelvis", [new["spine"]])
+    assert edited_map(refused, stored, made).error
+
+
+def test_the_bones_of_a_generated_rig_hang_from_each_other_as_in_the_metarig():
+    plain = person(plain_names(necks=1))
+    made = [bone("root", None, [0, 0, 0], [0, 0, 0.1])]
+    for b in plain:
+        limb = b.name.endswith(("hip", "shoulder"))
+        above = f"DEF-{b.parent}" if b.parent else "root"
+        made.append(bone(f"ORG-{b.name}", above if limb else "root", b.head, b.tail))
+        # Limbs of a generated rig hang from bones of the mechanism
+        made.append(bone(f"DEF-{b.name}", f"ORG-{b.parent}" if limb else above, b.head, b.tail))
+        made[-2].deform = False
+    made.append(bone("MCH-nothing", "root", [0, 0, 0], [0, 0, 1]))
+    made.append(bone("torso", "root", [0, 0, 1], [0, 0.3, 1]))
+    made += [bone(name, "root", b.head, b.tail) for b in plain for name in (b.name.replace("knee", "knee_fk"),)]
+    found = match(made).require()
+    assert found.bone("left_hip") == "DEF-left_hip" and found.family == "Rigify control rig"
+    assert found.controls.travel == "torso" and found.controls.fk["left_knee"] == ["left_knee_fk"]
+    assert not problems(found, made)
