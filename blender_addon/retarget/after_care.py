@@ -9,6 +9,8 @@ from .motion import CanonicalMotion
 _SWAY = 0.9
 # Seconds at each end of a loop over which the seam is taken away
 _SEAM = 0.35
+# A loop that turns less than this (radians) is meant to go straight
+_STRAIGHT = np.radians(45.0)
 # A loop keeps at least this share of the motion
 _SHORTEST = 0.5
 
@@ -42,8 +44,9 @@ def in_place(motion: CanonicalMotion) -> CanonicalMotion:
 def close_loop(motion: CanonicalMotion) -> CanonicalMotion:
     """The motion cut to its best cycle, its ends changed so that the last pose is the first one.
 
-    Travel over the ground and turning stay: the next round goes on from where the last one ended. Pose and speed run
-    on without a jump. The result is at most as long as the motion, and at least half.
+    Travel over the ground and turns of more than 45 degrees stay: the next round goes on from where the last one ended.
+    Smaller ones are straightened. Pose and speed run on without a jump. The result is at most as long as the motion,
+    and at least half.
     """
     if motion.frames < 8:
         return motion
@@ -54,6 +57,13 @@ def close_loop(motion: CanonicalMotion) -> CanonicalMotion:
     turns = np.array(rot.continuous(rot.normalise(cut.rotations)))
     path = cut.translation.astype(np.float64)
     yaw = _yaw(turns[:, 0])
+    drift = yaw[-1] - yaw[0]
+    if abs(drift) < _STRAIGHT:
+        bend = rot.from_axis_angle(np.array([0.0, 1.0, 0.0]), -drift * np.linspace(0.0, 1.0, frames))
+        turns[:, 0] = rot.multiply(bend, turns[:, 0])
+        steps = rot.rotate(bend[:-1], np.diff(path, axis=0))
+        path = np.concatenate([path[:1], path[:1] + np.cumsum(steps, axis=0)])
+        yaw = _yaw(turns[:, 0])
     # Pelvis: tilt in the frame of its own heading, so that a motion that turns may go on turning
     heading = rot.from_axis_angle(np.array([0.0, 1.0, 0.0]), yaw)
     turns[:, 0] = rot.multiply(rot.conjugate(heading), turns[:, 0])
