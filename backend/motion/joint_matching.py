@@ -116,13 +116,13 @@ def _common(parents: list[int], a: int, b: int) -> int:
 
 
 def _known(source: SourceMotion) -> Family | None:
-    """The family whose required joints are all there; the fullest match wins."""
-    have = set(source.names)
+    """The family whose required joints are all there and hang off each other; the fullest match wins."""
+    index = {name: i for i, name in enumerate(source.names)}
     best, best_found = None, -1
     for family in families():
-        found = sum(name in have for name in family.joints.values())
-        if found > best_found and all(family.joints.get(joint) in have for joint in REQUIRED):
-            best, best_found = family, found
+        found = {joint: index[name] for joint, name in family.joints.items() if name in index}
+        if len(found) > best_found and all(joint in found for joint in REQUIRED) and _in_order(found, source.parents):
+            best, best_found = family, len(found)
     return best
 
 

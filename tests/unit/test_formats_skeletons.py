@@ -1,6 +1,7 @@
 """BVH files of any skeleton: joints by tables, by words in names, and by structure; units, axes, channel orders."""
 
 import dataclasses
+import random
 
 import numpy as np
 import pytest
@@ -205,6 +206,17 @@ def test_structure_alone_finds_what_names_find_in_real_captures(shared):
                 if not joint.startswith("spine"):
                     assert shape.get(joint) == index[name], f"{source.source}: {joint}"
     assert kinds >= 5 and found / told > 0.98
+
+
+def test_shuffled_names_do_not_mislead_in_real_captures(shared):
+    for source in captures(shared):
+        index = {name: i for i, name in enumerate(source.names)}
+        truth = {j: index[n] for j, n in joint_matching.match(source).joints.items() if n in index}
+        random.Random(1).shuffle(source.names)
+        index = {name: i for i, name in enumerate(source.names)}
+        found = {j: index[n] for j, n in joint_matching.match(source).joints.items()}
+        wrong = [j for j, i in truth.items() if found.get(j) != i and not j.startswith("spine")]
+        assert not wrong, f"{source.source}: {wrong}"
 
 
 def test_canonical_motion_of_a_real_capture_does_not_need_its_names(shared):
