@@ -113,7 +113,8 @@ def fingers(found: BoneMap, tree: Tree, side: str) -> dict[str, list[str]]:
             if number is not None:
                 numbered.setdefault(number, []).append(name)
     if len(by_type) >= 2:
-        return {f"{side}_{kind}": _line(tree, by_type[kind]) for kind in FINGERS if kind in by_type}
+        # A fourth bone beyond the knuckle marks the tip
+        return {f"{side}_{kind}": _line(tree, by_type[kind])[:3] for kind in FINGERS if kind in by_type}
     if 3 <= len(numbered) <= 5:
         kinds = FINGERS if len(numbered) == 5 else [f"finger{k + 1}" for k in range(len(numbered))]
         return {f"{side}_{kind}": _line(tree, numbered[n])

@@ -233,9 +233,10 @@ def _points(tree: Tree, found: BoneMap, *roles: str) -> list[np.ndarray]:
 
 
 def _on_four_legs(tree: Tree, found: BoneMap) -> bool:
-    """A trunk across both the hind legs and the arms, which point the same way and reach as low: an animal."""
-    hips, ankles, shoulders, elbows = _points(tree, found, "hip", "ankle", "shoulder", "elbow")
-    trunk, legs, arms = shoulders - hips, ankles - hips, elbows - shoulders
+    """A level trunk on hind legs and arms that point the same way: an animal."""
+    hand = "wrist" if found.bone("left_wrist") and found.bone("right_wrist") else "elbow"
+    hips, ankles, shoulders, hands = _points(tree, found, "hip", "ankle", "shoulder", hand)
+    trunk, legs, arms = shoulders - hips, ankles - hips, hands - shoulders
     sizes = [float(np.linalg.norm(v)) for v in (trunk, legs, arms)]
     across = tree.head[found.bone("left_hip")] - tree.head[found.bone("right_hip")]
     width = float(np.linalg.norm(across))
@@ -244,7 +245,7 @@ def _on_four_legs(tree: Tree, found: BoneMap) -> bool:
         return False
     upright = -float(trunk @ legs) / (sizes[0] * sizes[1])
     same = float(legs @ arms) / (sizes[1] * sizes[2])
-    return upright < 0.5 and (same > 0.5 or upright < 0.2)
+    return abs(upright) < 0.5 and same > 0.5
 
 
 def _sides_by_feet(found: BoneMap, tree: Tree) -> None:
