@@ -11,6 +11,7 @@ import logging
 import os
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -79,7 +80,7 @@ def convert(
             jobs.append({"id": name, "file": str(file), "animation": animation, "out": str(out)})
     if jobs:
         progress(f"{len(jobs)} clips go through Blender")
-        answers = _run(jobs, python)
+        answers = _run(jobs, python, progress)
         for job in jobs:
             if "error" in (answer := answers.get(job["id"], {"error": "Blender ended before this clip."})):
                 failed[job["id"]] = answer["error"]
@@ -87,31 +88,45 @@ def convert(
     return done, failed
 
 
-def _run(jobs: list[dict], python: Path) -> dict[str, dict]:
+def _run(jobs: list[dict], python: Path, progress: Callable[[str], None]) -> dict[str, dict]:
+    """What the converter answers for each job. Every clip is in the cache as soon as it is done."""
+    answers: dict[str, dict] = {}
     with tempfile.TemporaryDirectory(prefix="momug-") as folder:
         # written whole or not at all: the cache must never hold half a file
-        parts = [job | {"out": str(Path(folder) / f"{i}.npz")} for i, job in enumerate(jobs)]
-        table = Path(folder) / "jobs.json"
-        table.write_text(json.dumps({"clips": parts}), encoding="utf-8")
+        parts = {job["id"]: Path(folder) / f"{i}.npz" for i, job in enumerate(jobs)}
+        targets = {job["id"]: Path(job["out"]) for job in jobs}
+        table, said = Path(folder) / "jobs.json", Path(folder) / "stderr.txt"
+        table.write_text(json.dumps({"clips": [j | {"out": str(parts[j["id"]])} for j in jobs]}), encoding="utf-8")
         try:
-            run = subprocess.run(
-                command(python, table), capture_output=True, text=True, encoding="utf-8", errors="replace",
-                stdin=subprocess.DEVNULL, timeout=60 * MINUTES,
-            )  # fmt: skip
-        except (OSError, subprocess.TimeoutExpired) as error:
+            with open(said, "w", encoding="utf-8") as errors:
+                run = subprocess.Popen(
+                    command(python, table), stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8",
+                    errors="replace", stdin=subprocess.DEVNULL,
+                )  # fmt: skip
+        except OSError as error:
             raise BackendError("bad_request", f"{python} could not convert the clips ({error}).") from error
-        answers = {}
-        for line in run.stdout.splitlines():
-            if line.startswith("{"):  # Blender's own words may stand between
-                answer = json.loads(line)
-                answers[answer["id"]] = answer
+        limit = threading.Timer(60 * MINUTES, run.kill)
+        limit.start()
+        try:
+            for line in run.stdout or ():
+                if line.startswith("{"):  # Blender's own words may stand between
+                    answer = json.loads(line)
+                    answers[answer["id"]] = answer
+                    if "frames" in answer:
+                        _move(parts[answer["id"]], targets[answer["id"]])
+                    if len(answers) % 50 == 0:
+                        progress(f"through Blender: {len(answers)}/{len(jobs)}")
+            run.wait()
+        finally:
+            limit.cancel()
+            if run.poll() is None:  # this build was interrupted
+                run.kill()
+                run.wait()
+        words = said.read_text(encoding="utf-8", errors="replace")
         if run.returncode or not answers:
-            log.warning("The converter ended with code %d: %s", run.returncode, run.stderr.strip()[-2000:])
+            log.warning("The converter ended with code %d: %s", run.returncode, words.strip()[-2000:])
         if not answers:
-            raise BackendError("bad_request", f"{python} could not convert the clips: {_last_line(run.stderr)}.")
-        for job, part in zip(jobs, parts, strict=True):
-            if "frames" in answers.get(job["id"], {}):
-                _move(Path(part["out"]), Path(job["out"]))
+            raise BackendError("bad_request", f"{python} could not convert the clips: {_last_line(words)}.")
     return answers
 
 

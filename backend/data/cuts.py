@@ -46,7 +46,7 @@ def windows(clip: Clip, motion: Motion, longer: bool, dropped: Counter) -> Itera
         size = min(motion.frames, 150)
         parts = [(0, size)] if size >= clean.SHORTEST else []
         if not parts:
-            dropped["clip: idle and short"] += 1
+            dropped["clip: too short, or at rest"] += 1
     whole = sum(stop - start for start, stop in parts)
     parts = clean.without_broken(parts, motion)
     if (lost := whole - sum(stop - start for start, stop in parts)) > 0:

@@ -222,6 +222,21 @@ def test_a_converter_that_fails_is_told_in_a_sentence(converter, tmp_path):
         blender.convert([("good", converter / "set.glb", "good")], blender.Path(sys.executable), silent)
 
 
+def test_what_was_converted_before_an_end_is_kept(converter, tmp_path, monkeypatch):
+    jobs = [(name, converter / "set.glb", name) for name in ("one", "two")]
+    working = blender.script().read_text()
+    stops = working.replace(
+        'if job["animation"] == "broken"', 'if job["id"] == "two":\n            sys.exit(3)\n        if 0'
+    )
+    blender.script().write_text(stops)
+    done, failed = blender.convert(jobs, blender.Path(sys.executable), silent)
+    assert list(done) == ["one"] and failed == {"two": "Blender ended before this clip."}
+    blender.script().write_text(working)
+    done, failed = blender.convert(jobs, blender.Path(sys.executable), silent)
+    assert list(done) == ["one", "two"] and not failed
+    assert (tmp_path / "asked.txt").read_text().split() == ["one", "two", "two"]
+
+
 def test_blender_itself_can_convert(tmp_path):
     jobs = tmp_path / "jobs.json"
     started = blender.command(tmp_path / "blender", jobs)
