@@ -7,7 +7,7 @@ import numpy as np
 
 from backend.data.clean import mirrored
 from backend.evaluation.prompts import PROMPTS, Prompt
-from backend.evaluation.take import Take
+from backend.evaluation.take import SIDES, Take
 from backend.evaluation.wording import Meaning
 from backend.motion.skeleton import Motion
 
@@ -35,11 +35,16 @@ def table(motions: Sequence[Motion], captions: list[list[str]], prompts: tuple[P
         return float(np.mean([bool(prompt.check(takes[i, mirror])) for i in windows])) if len(windows) else None
 
     single = np.array([not any("then" in c or "," in c for c in found) for found in captions])
+    named = {side: np.array([any(side in c.split() for c in found) for found in captions]) for side in SIDES}
     others = random.permutation(len(motions))[: 2 * MOST]
     rows = []
     for prompt, alike in zip(prompts, similarity, strict=True):
         # the window must say nothing more than the prompt does
-        says = np.flatnonzero((alike >= SAYS) & (single | ("then" in prompt.text)))
+        says = (alike >= SAYS) & (single | ("then" in prompt.text))
+        for side in SIDES:
+            if side in prompt.text.split():
+                says &= named[side]
+        says = np.flatnonzero(says)
         says = random.permutation(says)[:MOST]
         row = {"category": prompt.category, "text": prompt.text, "windows": len(says), "says": share(prompt, says)}
         row["else"] = share(prompt, [i for i in others if alike[i] < ELSE][:MOST])

@@ -14,7 +14,7 @@ WIDTH, HEIGHT = 560, 132  # of one strip, pixels
 
 
 def strip(motion: Motion, title: str = "") -> str:
-    """Nine poses at equal times from left to right, seen from the front left, and the way of the pelvis from above.
+    """Nine poses at equal times from left to right, seen from the front right, and the way of the pelvis from above.
 
     The figure's left limbs are orange, its right limbs blue; the way starts at the dot, and a step of the grid under it
     is one metre.
@@ -25,7 +25,7 @@ def strip(motion: Motion, title: str = "") -> str:
     yaw = 2 * np.arctan2(motion.rotations[0, 0, 2], motion.rotations[0, 0, 0])
     x = joints[..., 0] * np.cos(yaw) - joints[..., 2] * np.sin(yaw)
     z = joints[..., 0] * np.sin(yaw) + joints[..., 2] * np.cos(yaw)
-    across = x * np.cos(0.9) + z * np.sin(0.9)  # the camera stands to the front left
+    across = x * np.cos(0.9) + z * np.sin(0.9)  # the camera stands to the front right
     scale, floor = 58.0, HEIGHT - 12
     step = (WIDTH - HEIGHT) / POSES
     parts = [f'<line x1="0" y1="{floor}" x2="{WIDTH - HEIGHT}" y2="{floor}" stroke="#cbd5e1"/>']
@@ -71,7 +71,7 @@ def _path_from_above(x: np.ndarray, z: np.ndarray, left: float, top: float, size
 
 def curves(series: dict[str, list[tuple[float, float]]], across: str, up: str, most: float = 1.0) -> str:
     """Lines (x, y) with y in 0..``most`` over a shared axis, with a legend; ``across`` and ``up`` name the axes."""
-    width, height, left, bottom = 460, 250, 46, 36
+    width, height, left, bottom = 460, 250, 60, 36
     every = [x for points in series.values() for x, _ in points]
     low, high = min(every), max(every)
     at = lambda x: left + (x - low) / max(high - low, 1e-9) * (width - left - 130)  # noqa: E731

@@ -47,7 +47,7 @@ def _turned(side: str, least: float, most: float = 1e9) -> Callable[[Take], bool
     return lambda t: least < sign * t.turn() < most
 
 
-def _walk_turn(side: str, least: float = 40, most: float = 1e9) -> Callable[[Take], bool]:
+def _walk_turn(side: str, least: float = 30, most: float = 1e9) -> Callable[[Take], bool]:
     return lambda t: t.goes("forward", 0.8) and t.pace < 2.3 and _turned(side, least, most)(t)
 
 

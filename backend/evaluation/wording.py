@@ -9,7 +9,7 @@ from scipy import sparse
 # words that carry no movement: who moves, articles, auxiliaries
 SILENT = frozenset(
     "a an the is are was be being person man woman someone somebody figure human character he she they it his her "
-    "their its him himself toon this that who to in of at with into on as".split()
+    "their its him himself toon this that who to in of at with into on as first same time all".split()
 )
 # words that turn a sentence into another one however alike the rest is
 TELLING = frozenset(
