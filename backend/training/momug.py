@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from backend.codecs.causal_vae import STRIDE, kinematic_errors, load_codec
+from backend.codecs.causal_vae import STRIDE, CausalVAE, kinematic_errors, load_codec
 from backend.data.describe import action_words
 from backend.errors import BackendError
 from backend.evaluation.prompts import adherence
@@ -23,7 +23,7 @@ from backend.models.momug.language_loop import DURATION_DIGITS, LanguageLoop
 from backend.models.momug.model import MoMug, save_checkpoint
 from backend.models.momug.sampling import add_noise, cosine_alpha_bar, min_snr_weight
 from backend.protocol import FPS
-from backend.training.dataset import Windows, load_windows
+from backend.training.dataset import Latents, Windows, codec_hash, load_latents, load_windows
 
 DECODED_ROWS = 12  # of a batch that are decoded for their kinematic loss: decoding costs more than the head
 log = logging.getLogger(__name__)
@@ -102,9 +102,8 @@ class MoMugTask:
         self.config = MoMugConfig(codec=codec.config, base=base.base_hash(), **recipe.get("model", {}))
         self.alpha_bar = cosine_alpha_bar(self.config.timesteps).to(device)
         self.random = np.random.default_rng(recipe.get("schedule", {}).get("seed", 0))
-        self.train, self.val = load_windows(data, "train"), load_windows(data, "val")
-        self.train_latents = encode_all(codec, self.train, device)
-        self.val_latents = encode_all(codec, self.val, device)
+        self.train, self.train_latents = read_split(data, "train", codec, self.codec_folder, device)
+        self.val, self.val_latents = read_split(data, "val", codec, self.codec_folder, device)
         self.weights = balance(self.train.rows)
         self.queue: list[tuple[np.ndarray, list[str]]] = []
         tokenizer = base.load_tokenizer()
@@ -307,6 +306,20 @@ def pad(latents: list[Tensor], device: str) -> tuple[Tensor, Tensor]:
     """Latents [(L_i,C)] to (B,max L,C) with zeros, and lengths (B,)."""
     lengths = torch.tensor([len(x) for x in latents], device=device)
     return torch.nn.utils.rnn.pad_sequence(latents, batch_first=True).to(device), lengths
+
+
+def read_split(
+    data: Path, split: str, codec: CausalVAE, folder: Path, device: str
+) -> tuple[Windows | Latents, list[Tensor]]:
+    """The rows of a split and the latents (L,C) of every window, from a data set or from one that is encoded already.
+
+    folder: where ``codec`` was read; latents of another codec are refused. Raises BackendError ``bad_file``.
+    """
+    if (Path(data) / f"{split}.safetensors").is_file():
+        stored = load_latents(data, split, codec_hash(folder))
+        return stored, [torch.from_numpy(latents).to(device) for latents in stored.latents]
+    windows = load_windows(data, split)
+    return windows, encode_all(codec, windows, device)
 
 
 @torch.no_grad()

@@ -33,9 +33,11 @@ def train(
     resume: bool = False,
     max_minutes: float | None = None,
     device: str = "auto",
+    name: str | None = None,
 ) -> dict:
     """Train ``recipe`` on the built data set ``data``; returns the record of the best validation.
 
+    name: what a style pack is to be called; other recipes do not use it.
     Raises BackendError for a missing recipe or data set, or when there is nothing to resume.
     """
     values = read_recipe(recipe)
@@ -54,6 +56,12 @@ def train(
 
         kind = MoMugLoopTask if values.get("model", {}).get("lora_rank") else MoMugTask
         task = kind(values, Path(data), device, Path(out))
+    elif task_name == "style":
+        from backend.training.style import StyleTask
+
+        if name:
+            values["style"] = values.get("style", {}) | {"name": name}
+        task = StyleTask(values, Path(data), device, Path(out))
     elif task_name == "evaluator":
         from backend.evaluation.training import EvaluatorTask
 

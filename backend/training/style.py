@@ -11,8 +11,7 @@ from backend.language import base
 from backend.models.momug import style
 from backend.models.momug.model import load_checkpoint
 from backend.models.styles import NAME, Style, read
-from backend.training.dataset import load_windows
-from backend.training.momug import MoMugTask, TextCache, balance, encode_all
+from backend.training.momug import MoMugTask, TextCache, balance, read_split
 
 
 class StyleTask(MoMugTask):
@@ -31,12 +30,11 @@ class StyleTask(MoMugTask):
         self.momug = load_checkpoint(checkpoint, device)
         self.config, self.alpha_bar = self.momug.config, self.momug.alpha_bar
         self.random = np.random.default_rng(recipe.get("schedule", {}).get("seed", 0))
-        self.train = load_windows(data, "train")
-        self.val = load_windows(data, "val")
+        codec = self.momug.codec
+        self.train, self.train_latents = read_split(data, "train", codec, checkpoint, device)
+        self.val, self.val_latents = read_split(data, "val", codec, checkpoint, device)
         if len(self.train) < 2:
             raise BackendError("bad_file", f"There are fewer than two windows of motion in {data}.")
-        self.train_latents = encode_all(self.momug.codec, self.train, device)
-        self.val_latents = encode_all(self.momug.codec, self.val, device)
         if not len(self.val):
             self._hold_out()
         self.weights = balance(self.train.rows)

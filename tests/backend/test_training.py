@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from backend.codecs.causal_vae import CausalVAEConfig, load_codec
+from backend.data.encode import encode
 from backend.errors import BackendError
 from backend.evaluation.prompts import PROMPTS, adherence
 from backend.language import base
@@ -380,6 +381,25 @@ def test_batches_hold_windows_and_captions_of_like_length(data, tmp_path, tiny_b
         c in task.train.rows[i]["captions"] for rows, captions in seen for i, c in zip(rows, captions, strict=True)
     )
     assert len(set(np.concatenate([rows for rows, _ in seen]))) == 6
+
+
+def test_training_starts_from_encoded_windows(data, tmp_path, tiny_base, write_split, motion):
+    """The same latents without the capture; those of another codec are refused."""
+    runs = tmp_path / "runs"
+    train(recipe(tmp_path, "codec", CODEC), data, runs / "codec", device="cpu")
+    write_split(data, "test", [motion(frames=50)], ["a person walks forward"])
+    encode(data, runs / "codec" / "best", tmp_path / "encoded", lambda line: None)
+    values = read_recipe(recipe(tmp_path, "head", HEAD))
+    a = momug.MoMugTask(values, data, "cpu", runs / "momug_head")
+    b = momug.MoMugTask(values, tmp_path / "encoded", "cpu", runs / "momug_head")
+    assert [r["captions"] for r in a.train.rows] == [r["captions"] for r in b.train.rows]
+    assert all(torch.allclose(x, y, atol=0.01) for x, y in zip(a.train_latents, b.train_latents, strict=True))
+    record = train(recipe(tmp_path, "head", HEAD), tmp_path / "encoded", runs / "momug_head", device="cpu")
+    assert record["step"] == 3
+    train(recipe(tmp_path, "other", CODEC.replace("steps = 3", "steps = 4")), data, runs / "other", device="cpu")
+    elsewhere = recipe(tmp_path, "elsewhere", HEAD.replace("batch = 4", 'batch = 4\ncodec = "other/best"'))
+    with pytest.raises(BackendError, match="made by the codec"):
+        train(elsewhere, tmp_path / "encoded", runs / "momug_head", device="cpu")
 
 
 def test_the_decoded_loss_is_nothing_for_the_right_answer(data, tmp_path, tiny_base):
