@@ -44,9 +44,10 @@ def animate(
     back and the first is active. frame_start: where the motion begins; None is the current frame. frame_range:
     first and last frame to fill exactly, in place of seconds and frame_start. destination: "ACTION" (new and active),
     "NLA" (a strip on top) or "SPLICE" (into the active action, whose keys elsewhere stay bit for bit). bones: the only
-    ones that may get keys. options: in_place, loop, foot_lock, reduce, reduce_degrees, reduce_cm, blend_in, blend_out
-    (frames), see ``takes.Options``. progress: called with (phase, step, total). What was there comes back with
-    :func:`reject`. The scene's frame rate and range stay as they are. Raises Error.
+    ones that may get keys. options: in_place, loop, foot_lock, clear_hands, reduce, reduce_degrees, reduce_cm,
+    blend_in and blend_out (frames), ik_legs, ik_arms; see ``takes.Options``. progress: called with (phase, step,
+    total). What was there comes back with :func:`reject`. The scene's frame rate and range stay as they are. Raises
+    Error.
     """
     try:
         chosen = takes.Options(destination=destination, **options)

@@ -217,6 +217,7 @@ class _Stage:
             self.fps,
             foot_lock=options.foot_lock,
             in_place=options.in_place,
+            clear_hands=options.clear_hands,
             ik_legs=options.ik_legs,
             ik_arms=options.ik_arms,
         )

@@ -204,6 +204,9 @@ class MomugSettings(bpy.types.PropertyGroup):
     reduce_cm: bpy.props.FloatProperty(
         name="Error in cm", description="How far the hips may move away", default=0.5, min=0.01, max=10.0, precision=2
     )
+    clear_hands: bpy.props.BoolProperty(
+        name="Clear Hands", description="Hands that go into the trunk are pushed out of it", default=True
+    )
     ik_legs: bpy.props.BoolProperty(
         name="IK Legs",
         description="On control rigs, key the IK controls of the legs instead of the FK ones",
@@ -229,17 +232,18 @@ def get(scene) -> MomugSettings:
 
 
 OPTIONS = (
-    "ik_legs",
-    "ik_arms",
-    "in_place",
-    "loop",
-    "foot_lock",
-    "reduce",
-    "reduce_degrees",
-    "reduce_cm",
     "destination",
     "blend_in",
     "blend_out",
+    "in_place",
+    "loop",
+    "foot_lock",
+    "clear_hands",
+    "ik_legs",
+    "ik_arms",
+    "reduce",
+    "reduce_degrees",
+    "reduce_cm",
 )
 
 

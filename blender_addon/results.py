@@ -93,7 +93,6 @@ def apply_motions(
     options, frames, only: see ``commit.make``. The frame rate of ``scene`` stays; its end moves only with
     ``extend_timeline`` and only outwards. On any exception the scene is as it was.
     """
-    require_map(armature)
     actions = commit.make(
         armature,
         scene,

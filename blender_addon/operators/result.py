@@ -111,6 +111,7 @@ class MOMUG_OT_change_result(_ResultOperator, bpy.types.Operator):
     reduce_cm: bpy.props.FloatProperty(
         name="Error in cm", description="How far the hips may move away", default=0.5, min=0.01, max=10.0
     )
+    clear_hands: bpy.props.BoolProperty(name="Clear Hands", description="Push hands out of the trunk")
     ik_legs: bpy.props.BoolProperty(name="IK Legs", description="Key the IK controls of the legs on control rigs")
     ik_arms: bpy.props.BoolProperty(name="IK Arms", description="Key the IK controls of the arms on control rigs")
     destination: bpy.props.EnumProperty(
@@ -145,18 +146,9 @@ class MOMUG_OT_change_result(_ResultOperator, bpy.types.Operator):
         layout = self.layout
         layout.use_property_split = True
         layout.use_property_decorate = False
-        for name in (
-            "destination",
-            "blend_in",
-            "blend_out",
-            "in_place",
-            "loop",
-            "foot_lock",
-            "ik_legs",
-            "ik_arms",
-            "reduce",
-        ):
-            layout.prop(self, name)
+        for name in properties.OPTIONS:
+            if not name.startswith("reduce_"):
+                layout.prop(self, name)
         column = layout.column()
         column.active = self.reduce
         column.prop(self, "reduce_degrees")

@@ -116,6 +116,7 @@ class MOMUG_PT_motion_destination(Sidebar, bpy.types.Panel):
         column.prop(settings, "in_place")
         column.prop(settings, "loop")
         column.prop(settings, "foot_lock")
+        column.prop(settings, "clear_hands")
         armature = properties.chosen_armature(context)
         mapping = results.map_health(armature).mapping if armature is not None else None
         if mapping is not None and mapping.controls is not None:

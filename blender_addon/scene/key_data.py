@@ -5,7 +5,6 @@ which are put back are the keys that were there.
 """
 
 import base64
-import zlib
 
 import bpy
 import numpy as np
@@ -38,6 +37,13 @@ def read(curve: bpy.types.FCurve) -> Keys:
         keys[name] = np.empty(count, dtype=bool)
         points.foreach_get(name, keys[name])
     return keys
+
+
+def positions(curve: bpy.types.FCurve) -> np.ndarray:
+    """Frames and values (n,2) float32 of all keys."""
+    co = np.empty((len(curve.keyframe_points), 2), dtype=np.float32)
+    curve.keyframe_points.foreach_get("co", co.ravel())
+    return co
 
 
 def write(curve: bpy.types.FCurve, keys: Keys) -> None:
@@ -104,15 +110,6 @@ def join(*parts: Keys) -> Keys:
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     order = np.argsort(joined["co"][:, 0], kind="stable")
     return {name: values[order] for name, values in joined.items()}
-
-
-def digest(keys: Keys, values_only: bool = False) -> int:
-    """A number that changes with any bit of ``keys``; ``values_only`` leaves out handles and what is selected."""
-    names = ("co",) if values_only else sorted(set(keys) - set(_FLAGS))
-    number = 0
-    for name in names:
-        number = zlib.crc32(np.ascontiguousarray(keys[name]).tobytes(), number)
-    return number
 
 
 def pack(keys: Keys) -> dict:

@@ -4,6 +4,7 @@ Keys outside the range are never rewritten otherwise than bit for bit: not their
 Handles that Blender would recompute next to new neighbours stay too, because nothing here asks it to.
 """
 
+import zlib
 from dataclasses import dataclass, field
 
 import bpy
@@ -119,7 +120,7 @@ def restore(armature: bpy.types.Object, action: bpy.types.Action, done: Splice) 
             bag = compat.channels(action, compat.slot_for(action, armature), ensure=True)
             curve = bag.fcurves.new(curve_id[0], index=curve_id[1])
         keys = key_data.read(curve)
-        outside = key_data.pick(keys, ~_within(keys, done.first, done.last))
+        outside = key_data.pick(keys, ~_within(keys["co"], done.first, done.last))
         if removed is not None:
             outside = key_data.join(outside, removed)
         if removed is None and not len(outside["co"]):
@@ -136,9 +137,9 @@ def digest(armature: bpy.types.Object, action: bpy.types.Action, done: Splice) -
     for curve_id in sorted(done.removed):
         curve = there.get(curve_id)
         if curve is not None:
-            keys = key_data.read(curve)
-            inside = key_data.pick(keys, _within(keys, done.first, done.last))
-            number = (number * 31 + key_data.digest(inside, values_only=True)) & 0xFFFFFFFF
+            co = key_data.positions(curve)
+            inside = co[_within(co, done.first, done.last)]
+            number = zlib.crc32(inside.tobytes(), number)
     return number
 
 
@@ -157,8 +158,8 @@ def keyed_around(there: dict[CurveId, bpy.types.FCurve], bones: set[str], first:
     return any(low < first for low, _ in ends), any(high > last for _, high in ends)
 
 
-def _within(keys: key_data.Keys, first: int, last: int) -> np.ndarray:
-    frames = keys["co"][:, 0]
+def _within(co: np.ndarray, first: int, last: int) -> np.ndarray:
+    frames = co[:, 0]
     return (frames >= first - 1e-3) & (frames <= last + 1e-3)
 
 
@@ -242,7 +243,7 @@ def _new_keys(
         if keys is None:
             done.removed[channel.path, index] = None
         else:
-            inside = _within(keys, done.first, done.last)
+            inside = _within(keys["co"], done.first, done.last)
             done.removed[channel.path, index] = key_data.pick(keys, inside)
             keys = key_data.pick(keys, ~inside)
             if len(keys["co"]):

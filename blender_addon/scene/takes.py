@@ -36,6 +36,7 @@ class Options:
     """What a result becomes without asking the model again.
 
     in_place: no travel over the ground. loop: the end runs into the start. foot_lock: feet hold still on the ground.
+    clear_hands: hands are pushed out of the trunk.
     reduce: fewer keys, off by at most ``reduce_degrees`` and ``reduce_cm``. destination: a new action, an NLA strip,
     or spliced into the action that is there. blend_in, blend_out: frames over which a strip or splice runs into what is
     there. ik_legs, ik_arms: on control rigs, key the IK controls rather than the FK ones.
@@ -44,6 +45,7 @@ class Options:
     in_place: bool = False
     loop: bool = False
     foot_lock: bool = True
+    clear_hands: bool = True
     reduce: bool = False
     reduce_degrees: float = 0.5
     reduce_cm: float = 0.5
