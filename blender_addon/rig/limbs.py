@@ -122,7 +122,7 @@ def _fit_chain(
     hand = 0
     if arms:
         # A hand branches into fingers; nothing beyond it is a joint
-        hand = next((k for k, n in enumerate(chain) if k >= 2 and len(_branches(tree, n)) >= 3), 0)
+        hand = next((k for k, n in enumerate(chain) if k >= 2 and len(branches(tree, n)) >= 3), 0)
         last = hand or (last - 1 if marked else last)
         if last < 2:
             return None
@@ -156,7 +156,7 @@ def _fit_chain(
     return picked, float(fit[best]), float(total[best]), float(fit[best]) - second
 
 
-def _branches(tree: Tree, name: str) -> list[str]:
+def branches(tree: Tree, name: str) -> list[str]:
     """Children that are more than marks: not at the same place as their parent."""
     return [c for c in tree.children.get(name, ()) if tree.span[c] > 0.002 * tree.size]
 
@@ -174,7 +174,7 @@ def toe(tree: Tree, ankle: str, knee: str, front: np.ndarray | None = None) -> s
     """
     shin = tree.distance(knee, ankle)
     foot, down = tree.head[ankle], tree.head[ankle] - tree.head[knee]
-    after = [c for c in _branches(tree, ankle) if (tree.head[c] - foot) @ down > -0.1 * shin * shin]
+    after = [c for c in branches(tree, ankle) if (tree.head[c] - foot) @ down > -0.1 * shin * shin]
     long = [c for c in after if tree.children.get(c)]
     after = long or after
     if front is not None and len(after) > 1:

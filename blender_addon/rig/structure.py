@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from . import canonical
-from .limbs import Limbs, Pair, find_pairs, fit, marked_ends, toe
+from .limbs import Limbs, Pair, branches, find_pairs, fit, marked_ends, toe
 from .tree import Tree
 
 # Sum of front evidence (shares of limb lengths) below which the facing is not known
@@ -111,6 +111,8 @@ def _score(tree: Tree, leg: Limbs, arm: Limbs) -> tuple[float, bool]:
     score = 0.35 * upright + 0.15 * parallel + 0.2 * head
     score += 0.1 * np.exp(-(np.log(ratio / 1.7) ** 2)) + 0.1 * np.exp(-(np.log(arm_ratio / 1.1) ** 2))
     score += 0.1 * np.clip((leg.fit + arm.fit) / 0.9, -1.0, 1.0)
+    # Fingers
+    score += 0.1 * all(len(branches(tree, side[2])) >= 3 for side in arm.picked)
     longest = max(leg.length, arm.length)
     score *= min(1.0, 0.5 + 0.5 * (leg.length + arm.length) / (2.0 * longest))
     return float(score), False
@@ -257,7 +259,7 @@ def _add_rivals(tree: Tree, found: Found, ranked: list) -> None:
             theirs = {n for side in other.picked for n in side}
             if other.pair.node not in (*found.joints["pelvis"], *found.joints["spine"]):
                 continue
-            if not same_rest or item[0] < _RIVAL * score or theirs & bones or other.length < 0.8 * mine.length:
+            if not same_rest or item[0] < _RIVAL * score or theirs & bones or other.length < 0.5 * mine.length:
                 continue
             for side, chain in zip(canonical.SIDES, other.picked, strict=True):
                 for role, bone in zip(roles, chain, strict=True):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skeletons import bone, person, plain_names, renamed
 
-from blender_addon.rig import canonical, match, tables
+from blender_addon.rig import Constraint, canonical, match, tables
 from blender_addon.rig.matcher import share_spine
 from blender_addon.rig.names import Names
 
@@ -184,3 +184,40 @@ def test_any_number_of_spine_and_neck_bones(spines, necks):
 def test_more_spine_neck_and_collar_bones_than_a_table_knows():
     found = match(person(plain_names(spines=4, necks=2, collars=2))).require()
     assert len(found.spine) == 4 and len(found.joints["neck"]) == 2 and len(found.joints["left_collar"]) == 2
+
+
+def test_unreal_twist_bones_and_helpers_at_the_root():
+    names = names_of(next(v for _, v in VARIANTS if v["family"] == "Unreal Engine"))
+    twists = {"left_shoulder": [("upperarm_twist_01_l", 0.0), ("upperarm_twist_02_l", 0.5)],
+              "left_elbow": [("lowerarm_twist_01_l", 0.8)]}  # fmt: skip
+    bones = person(names, root="root", twists=twists)
+    for k, name in enumerate(("ik_foot_root", "ik_foot_l", "ik_foot_r", "ik_hand_root", "ik_hand_l", "ik_hand_r")):
+        bones.append(bone(name, "root", [0.1 * k, 0, 0], [0.1 * k, 0, 0.1]))
+    found = match(bones).require()
+    assert found.joints == wanted(names) and found.controls is None
+    assert found.twist == {joint: [(n, pytest.approx(at)) for n, at in listed] for joint, listed in twists.items()}
+
+
+def test_mmd_with_its_centre_bones_and_leg_targets():
+    """センター > グルーブ > 腰 > (下半身 > legs) and (上半身 ...); legs under IK, with doubles."""
+    names = names_of(next(v for _, v in VARIANTS if v["family"] == "MMD"))
+    body = {b.name: b for b in person(names)}
+    centre = body.pop("センター")
+    head = centre.head
+    order = [bone("全ての親", None, [0, 0, 0], [0, 0, 0.1]), bone("センター", "全ての親", head * 0.7, head * 0.8),
+             bone("グルーブ", "センター", head * 0.75, head * 0.8), bone("腰", "グルーブ", head, head + [0, 0, 0.05]),
+             bone("下半身", "腰", head + [0, 0, 0.1], head)]  # fmt: skip
+    body["上半身"].parent = "腰"
+    for side in "左右":
+        body[f"{side}足"].parent = "下半身"
+        body[f"{side}ひざ"].constraints = (Constraint("IK", f"{side}足ＩＫ", None, 2),)
+        ankle = body[f"{side}足首"].head
+        order.append(bone(f"{side}足ＩＫ", "全ての親", ankle, ankle + [0, 0, 0.1]))
+        order.append(bone(f"{side}足D", "下半身", body[f"{side}足"].head, body[f"{side}足"].tail))
+        order.append(bone(f"{side}ひざD", f"{side}足D", body[f"{side}ひざ"].head, body[f"{side}ひざ"].tail))
+    found = match([*order, *body.values()]).require()
+    assert found.joints == wanted(names) | {"pelvis": ["腰"]} and found.family == "MMD"
+    assert {limb: controls.target for limb, controls in found.controls.ik.items()} == {
+        "left_leg": "左足ＩＫ",
+        "right_leg": "右足ＩＫ",
+    }

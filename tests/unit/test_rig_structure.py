@@ -312,3 +312,25 @@ def test_the_bones_of_a_generated_rig_hang_from_each_other_as_in_the_metarig():
     assert found.bone("left_hip") == "DEF-left_hip" and found.family == "Rigify control rig"
     assert found.controls.travel == "torso" and found.controls.fk["left_knee"] == ["left_knee_fk"]
     assert not problems(found, made)
+
+
+def test_wings_beside_arms_and_a_tail():
+    """With names nothing is in doubt; without them wings might be arms, which is said."""
+    names = plain_names()
+    bones = person(names, fingers=5, arms_down=40.0)
+    chest = next(b for b in bones if b.name == "spine3")
+    for side, sign in (("left", 1.0), ("right", -1.0)):
+        parent = chest.name
+        for k in range(5):
+            start = chest.head + np.array([sign * (0.1 + 0.2 * k), 0.1, 0.1])
+            bones.append(bone(f"{side}_wing{k}", parent, start, start + [0.2 * sign, 0.0, 0.0]))
+            parent = f"{side}_wing{k}"
+    parent, start = "pelvis", bones[0].head
+    for k in range(8):
+        bones.append(bone(f"tail{k}", parent, start + [0, 0.1 + 0.1 * k, 0], start + [0, 0.2 + 0.1 * k, 0]))
+        parent = f"tail{k}"
+    assert match(bones).require().joints == wanted(names, {b.name: b.name for b in bones})
+    made, new = anonymous(bones)
+    found = match(made)
+    assert new["left_shoulder"] in found.candidates["left_shoulder"] and len(found.candidates["left_shoulder"]) > 1
+    assert "More than one bone" in found.error and found.bone("left_knee") == new["left_knee"]
