@@ -111,28 +111,68 @@ def ten_seconds():
 
 
 def retarget_rows(table: Table) -> None:
-    """10 s at 30 fps onto the mannequin's 22 bones, retargeting and keys apart and together."""
+    """10 s at 30 fps onto the mannequin's 22 bones and back, and the same keys by Blender's own ways of making them."""
     import bpy
 
-    from blender_addon.retarget import retarget
+    from blender_addon import retarget as motions
     from blender_addon.scene import armature as armatures
-    from blender_addon.scene import keys, mannequin
+    from blender_addon.scene import capture, keys, mannequin
 
     figure, motion = mannequin.add(), ten_seconds()
-    found = []
+    bpy.context.scene.render.fps = 30
+    found, maps, captures = [], [], []
     for _ in range(REPEAT):
         began, worked = time.perf_counter(), time.thread_time()
-        rig, mapping = armatures.read_rig(figure), armatures.bone_map(figure)
+        rig = armatures.read_rig(figure)
+        mapped = time.perf_counter()
+        mapping = armatures.bone_map(figure)
         read = time.perf_counter()
-        animation = retarget(motion, rig, mapping.require(), 30.0)
+        animation = motions.retarget(motion, rig, mapping.require(), 30.0)
         moved = time.perf_counter()
         keys.write_action(figure, animation, PROMPT, 1, {})
         ended = time.perf_counter()
         found.append((ended - began, read - began, moved - read, ended - moved, time.thread_time() - worked))
+        maps.append(read - mapped)
+        began, worked = time.perf_counter(), time.thread_time()
+        capture.capture(figure, fps=None)
+        captures.append((time.perf_counter() - began, time.thread_time() - worked))
     whole, read, moved, keyed, worked = min(found)
+    table.add("bone map of 22 bones", min(maps), 0.05)
     note = f"rig {read:.3f}, retarget {moved:.3f}, keys {keyed:.3f}; {worked:.3f} of the processor"
     table.add("retarget and keyframes of 10 s on 22 bones", whole, 0.1, note)
+    table.add("capture of the same 10 s", min(captures)[0], 0.3, f"{min(captures)[1]:.3f} of the processor")
+    inserted = _keyframe_insert(figure, animation)
+    table.add("the same keys by keyframe_insert", inserted, None, f"{inserted / keyed:.0f} times as long as ours")
+    baked = _bake(figure, animation.frames)
+    table.add("the same keys by nla.bake", baked, None, f"{baked / keyed:.0f} times as long as ours")
     bpy.ops.wm.read_factory_settings(use_empty=True)
+
+
+def _keyframe_insert(figure, animation) -> float:
+    """Seconds that ``keyframe_insert`` takes for every key of ``animation``, into an action of its own."""
+    import bpy
+
+    figure.animation_data.action = bpy.data.actions.new("inserted")
+    bones = [figure.pose.bones[name] for name in animation.bones]
+    root = figure.pose.bones[animation.root]
+    began = time.perf_counter()
+    for t in range(animation.frames):
+        for bone, value in zip(bones, animation.rotations[t], strict=True):
+            bone.rotation_quaternion = value
+            bone.keyframe_insert("rotation_quaternion", frame=t + 1)
+        root.location = animation.root_location[t]
+        root.keyframe_insert("location", frame=t + 1)
+    return time.perf_counter() - began
+
+
+def _bake(figure, frames: int) -> float:
+    """Seconds that ``nla.bake`` takes for the action that the figure has."""
+    import bpy
+
+    bpy.context.view_layer.objects.active = figure
+    began = time.perf_counter()
+    bpy.ops.nla.bake(frame_start=1, frame_end=frames, only_selected=False, visual_keying=True, bake_types={"POSE"})
+    return time.perf_counter() - began
 
 
 def interface_row(table: Table) -> None:
