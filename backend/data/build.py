@@ -1,7 +1,7 @@
 """From folders of capture to a data set of captioned windows: find, read, clean and cut, sort out, augment, describe.
 
 What comes out is described in :mod:`backend.data.store`; beside it lie ``splits.json`` (which clip is on which side),
-``provenance.jsonl`` (where each window comes from) and ``statistics.json``. Every window starts at x = z = 0, facing +Z.
+``provenance.jsonl`` (where each window comes from) and ``statistics.json``. A window starts at x = z = 0, facing +Z.
 """
 
 import hashlib
