@@ -61,36 +61,24 @@ def match(bones: list[Bone]) -> BoneMap:
 
 def _match(bones: list[Bone]) -> tuple[BoneMap, Tree]:
     tree = Tree(bones)
-    shape = (
-        search(tree)
-        if len(bones) >= _FEWEST
-        else Found(reason="it has only " + (f"{len(bones)} bones" if len(bones) > 1 else "one bone"))
-    )
-    table = tables.best(tree)
+    few = "it has only one bone" if len(bones) == 1 else f"it has only {len(bones)} bones"
+    shape = search(tree) if len(bones) >= _FEWEST else Found(reason=few)
     joints, candidates, certain = words.find(tree)
-    how = "words"
+    how, family = "words", "bone names"
+    table = tables.best(tree)
     if table is not None:
-        named, family = table
-        full = dict(named)
-        words.trunk(tree, full)
-        named["pelvis"] = full["pelvis"] or named["pelvis"]
-        named["spine"] = [n for n in named["spine"] if n not in named["pelvis"]] or full["spine"]
-        for part in ("spine", "neck"):
-            # The hierarchy knows of further bones between those of the table
-            if set(full[part]) > set(named[part]):
-                named[part] = full[part]
-        for joint in ("left_collar", "right_collar"):
-            named[joint] = named[joint] or full[joint]
+        named = _with_hierarchy(table[0], tree)
         if _missing(joints, candidates) or _count(joints) <= _count(named):
-            joints, candidates, how = named, {}, "table"
-    family = family if how == "table" else "bone names"
-    if how == "words" and _missing(joints, candidates):
-        if shape.quadruped:
-            return _refused(_FOUR_LEGS), tree
-        if shape.joints and not _contradicted(shape, joints):
-            return _by_shape(tree, shape, joints), tree
-    found = BoneMap(_dealt(joints), family, _missing(joints, candidates), candidates=candidates)
-    if found.missing:
+            joints, candidates, how, family = named, {}, "table", table[1]
+    joints = _once(joints)
+    missing = _missing(joints, candidates)
+    if missing and shape.quadruped:
+        return _refused(_FOUR_LEGS), tree
+    shape.joints = _once(shape.joints) if shape.joints else {}
+    if missing and not _missing(shape.joints, {}) and not _contradicted(shape, joints):
+        return _by_shape(tree, shape, joints), tree
+    found = BoneMap(_dealt(joints), family, missing, candidates=candidates)
+    if missing:
         found.note = _explain(tree, joints, found, shape)
         return found, tree
     if _on_four_legs(tree, found):
@@ -99,6 +87,24 @@ def _match(bones: list[Bone]) -> tuple[BoneMap, Tree]:
     found.confidence = _confidence(found, how, certain, shape)
     _finish(found, tree)
     return found, tree
+
+
+def _with_hierarchy(named: dict[str, list[str]], tree: Tree) -> dict[str, list[str]]:
+    """The joints of a table with what the hierarchy knows besides: the bone where legs and trunk meet, collars, spine
+    and neck bones between those of the table."""
+    full = dict(named)
+    words.trunk(tree, full)
+    joints = dict(named)
+    joints["pelvis"] = full["pelvis"] or named["pelvis"]
+    joints["spine"] = [n for n in named["spine"] if n not in joints["pelvis"]] or full["spine"]
+    for part in ("spine", "neck"):
+        taken = {name for joint, names in joints.items() if joint != part for name in names}
+        if set(full[part]) > set(joints[part]) and not taken & set(full[part]):
+            joints[part] = full[part]
+    for joint in ("left_collar", "right_collar"):
+        taken = {name for names in joints.values() for name in names}
+        joints[joint] = named[joint] or [name for name in full[joint] if name not in taken]
+    return joints
 
 
 def completed(found: BoneMap, bones: list[Bone]) -> BoneMap:
@@ -127,6 +133,16 @@ def _missing(joints: dict[str, list[str]], candidates: dict[str, list[str]]) -> 
 
 def _count(joints: dict[str, list[str]]) -> int:
     return sum(bool(joints.get(joint)) for joint in canonical.JOINTS) + len(joints.get("spine", ()))
+
+
+def _once(joints: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The same joints (and "spine") with no bone in two of them: limbs come first."""
+    taken: set[str] = set()
+    kept: dict[str, list[str]] = {}
+    for joint in dict.fromkeys((*canonical.REQUIRED, "spine", *canonical.JOINTS)):
+        kept[joint] = [name for name in dict.fromkeys(joints.get(joint, ())) if name not in taken]
+        taken |= set(kept[joint])
+    return kept
 
 
 def _dealt(joints: dict[str, list[str]]) -> dict[str, list[str]]:

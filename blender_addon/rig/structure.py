@@ -72,7 +72,8 @@ def search(tree: Tree) -> Found:
     found = _assemble(tree, leg, arm)
     found.score = min(1.0, score)
     found.margins = leg.margin, arm.margin
-    _add_rivals(tree, found, ranked)
+    if found.joints:
+        _add_rivals(tree, found, ranked)
     return found
 
 
@@ -173,8 +174,20 @@ def _assemble(tree: Tree, leg: Limbs, arm: Limbs) -> Found:
     return Found(joints, sided=abs(forward) > _FRONT)
 
 
-def _neck_and_head(tree, arm, top, up, across, shoulders, trunk, marked) -> tuple[list[str], list[str]]:
-    """Bones of the neck and the head bone, from the chain on the midline above the chest."""
+def _neck_and_head(
+    tree: Tree,
+    arm: Limbs,
+    top: str,
+    up: np.ndarray,
+    across: np.ndarray,
+    shoulders: np.ndarray,
+    trunk: float,
+    marked: bool,
+) -> tuple[list[str], list[str]]:
+    """Bones of the neck and the head bone, from the chain on the midline above the chest ``top``.
+
+    up, across: unit vectors. shoulders: (3,) between them. trunk: its length. marked: as in ``limbs.fit``.
+    """
     arms = {name for chain in arm.pair.chains for name in chain}
 
     heights_of = (tree.heads - shoulders) @ up / trunk
@@ -226,7 +239,7 @@ def _neck_and_head(tree, arm, top, up, across, shoulders, trunk, marked) -> tupl
     return chain[:-1], chain[-1:]
 
 
-def _forward(tree, leg, arm, up, across, head) -> float:
+def _forward(tree: Tree, leg: Limbs, arm: Limbs, up: np.ndarray, across: np.ndarray, head: list[str]) -> float:
     """Evidence for the front: positive when side 0 of the limbs is the figure's left, negative when it is the right."""
     forward = np.cross(across, up)
     total = 0.0
@@ -245,7 +258,7 @@ def _forward(tree, leg, arm, up, across, head) -> float:
     return total
 
 
-def _add_rivals(tree: Tree, found: Found, ranked: list) -> None:
+def _add_rivals(tree: Tree, found: Found, ranked: list[tuple[float, Limbs, Limbs]]) -> None:
     """Further arms or legs that fit nearly as well, so that the choice is the artist's."""
     score, leg, arm = ranked[0]
     for mine, which, roles in (
@@ -264,5 +277,5 @@ def _add_rivals(tree: Tree, found: Found, ranked: list) -> None:
             for side, chain in zip(canonical.SIDES, other.picked, strict=True):
                 for role, bone in zip(roles, chain, strict=True):
                     joint = f"{side}_{role}"
-                    if tree.distance(bone, found.joints[joint][0]) > 0.02 * tree.size if found.joints else True:
+                    if tree.distance(bone, found.joints[joint][0]) > 0.02 * tree.size:
                         found.rivals.setdefault(joint, []).append(bone)

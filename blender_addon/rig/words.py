@@ -35,7 +35,15 @@ def find(tree: Tree) -> tuple[dict[str, list[str]], dict[str, list[str]], set[st
     return joints, candidates, certain
 
 
-def _limb(tree, joints, candidates, certain, side, chain, by_role) -> None:
+def _limb(
+    tree: Tree,
+    joints: dict[str, list[str]],
+    candidates: dict[str, list[str]],
+    certain: set[str],
+    side: str,
+    chain: tuple[str, ...],
+    by_role: dict[tuple[str, str], list[tuple[str, int]]],
+) -> None:
     """Find the bones of one limb from its middle: the knee or elbow is never mistaken for a neighbour."""
 
     def named(role: str) -> list[tuple[str, int]]:

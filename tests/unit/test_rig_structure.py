@@ -334,3 +334,31 @@ def test_wings_beside_arms_and_a_tail():
     found = match(made)
     assert new["left_shoulder"] in found.candidates["left_shoulder"] and len(found.candidates["left_shoulder"]) > 1
     assert "More than one bone" in found.error and found.bone("left_knee") == new["left_knee"]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_the_bones_the_answer_is_a_map_or_a_sentence(seed):
+    """Random hierarchies, bones at one place, a person with bones torn off and moved: never an exception."""
+    random = np.random.default_rng(seed)
+    if seed % 4 == 0:
+        count = int(random.integers(1, 60))
+        heads = random.normal(size=(count, 3)) * (0.0 if seed % 8 == 0 else 1.0)
+        bones = [bone(f"b{k}", f"b{random.integers(k)}" if k and random.random() < 0.95 else None, h, h + [0, 0, 0.1])
+                 for k, h in enumerate(heads)]  # fmt: skip
+    else:
+        bones = person(fingers=5, ends=True)
+        names = [b.name for b in bones]
+        for k, each in enumerate(bones[1:], start=1):
+            if random.random() < 0.1:
+                each.parent = names[random.integers(k)]
+            if random.random() < 0.1:
+                each.head = each.head + random.normal(size=3)
+        if seed % 2:
+            bones, _ = anonymous(bones, seed)
+    found = match(bones)
+    if found.error is None:
+        used = [name for names in found.joints.values() for name in names]
+        assert len(used) == len(set(used)) and all(found.joints[joint] for joint in canonical.REQUIRED)
+        assert all(0.0 <= value <= 1.0 for value in found.confidence.values())
+    else:
+        assert found.missing and len(found.error) < 250 and found.error.endswith(".")
