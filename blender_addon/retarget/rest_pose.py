@@ -261,7 +261,7 @@ def _near(turn: np.ndarray, default: np.ndarray, tolerance: float = _TRUNK_TOLER
 def _foot_turn(rig, bone_map, heads, side, up, forward, shin) -> np.ndarray:
     """The foot keeps its pitch at rest (it stands on the floor) and turns about the vertical to point forward.
 
-    A reference pose that is not a rest pose may have lifted feet: those follow the shin.
+    A reference pose that is not a rest pose may have a lifted foot: that one follows the shin.
     """
     ankle = bone_map.bone(f"{side}_ankle")
     ball = bone_map.bone(f"{side}_foot")
@@ -273,7 +273,10 @@ def _foot_turn(rig, bone_map, heads, side, up, forward, shin) -> np.ndarray:
         end = heads[children].mean(0) if children else _tip(rig, ankle, heads)
     flat = (end - start) - up * ((end - start) @ up)
     if rig.reference is not None:
-        return shin
+        balls = [bone_map.bone(f"{each}_foot") or bone_map.bone(f"{each}_ankle") for each in canonical.SIDES]
+        lowest = min(float(heads[rig.index[name]] @ up) for name in balls)
+        if end @ up > start @ up or end @ up - lowest > 0.3 * np.linalg.norm(end - start):
+            return shin
     turn = rot.between(flat, forward)
     unreadable = np.linalg.norm(flat) < 0.3 * np.linalg.norm(end - start)
     if unreadable or 2 * np.arccos(min(abs(float(turn[0])), 1.0)) > _FOOT_TOLERANCE:
