@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from backend import models
+from backend import models, requests
+from backend.errors import BackendError
 from backend.evaluation import captioning, metrics, page
 from backend.evaluation.evaluator import load_evaluator
 from backend.evaluation.prompts import PROMPTS, Prompt, generate, judge, rates
@@ -46,7 +47,9 @@ def evaluate(
     {"prompts": [(Prompt, {row: Motion})], "ranks": {row: share of right captions among the best 1..32}}.
     Raises BackendError when the model, the evaluator, the data or a library is missing.
     """
-    about = models.describe_one(name)
+    if seeds < 1:
+        raise BackendError("bad_request", "At least one seed is needed.")
+    about = requests.available_model(name, models.describe())
     captions = captions and bool(about["captions"])
     if captions:
         captioning.check_libraries()

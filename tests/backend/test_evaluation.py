@@ -190,10 +190,11 @@ def evaluated(monkeypatch, motion, data, trained):
 
     def run(captions: bool = False, codec: bool = True) -> tuple[dict, dict]:
         actor = Actor(lambda frames: motion(frames=frames, speed=1.2, turn=0.0))
+        about = {"name": "momug", "available": True, "reason": "", "captions": True, "default_preset": "fast"}
         if codec:
             actor.codec = Same()
         monkeypatch.setattr(models, "load", lambda name, device: actor)
-        monkeypatch.setattr(models, "describe_one", lambda name: {"captions": True, "default_preset": "fast"})
+        monkeypatch.setattr(models, "describe", lambda: [about])
         return report.evaluate("momug", data, seeds=2, captions=captions, evaluator=trained, prompts=QUICK)
 
     return run
@@ -218,6 +219,12 @@ def test_the_record_of_an_evaluation(evaluated):
     assert "Not comparable with published" in text and "| mean pose |" in text
     html = page.page(record, drawn)
     assert html.count('class="strip"') == 2 * len(QUICK) and "http" not in html and "<script" not in html
+
+
+def test_what_cannot_be_evaluated_is_told(data, trained):
+    for name, seeds, word in (("nobody", 1, "nobody"), ("momug", 0, "seed")):
+        with pytest.raises(BackendError, match=word):
+            report.evaluate(name, data, seeds=seeds, evaluator=trained)
 
 
 def test_captions_stand_beside_references(evaluated):
