@@ -489,6 +489,7 @@ def _move(armature, scene, found: Found, options: Options) -> str:
         sentence = splice.why_not(armature, former)
         if sentence:
             raise RigError(sentence)
+    shown, _ = variations(found)
     place = {"frame_start": take.first, "frames": take.frames, "only": take.only}
     reject(armature)
     try:
@@ -496,7 +497,9 @@ def _move(armature, scene, found: Found, options: Options) -> str:
     except Exception:
         make(armature, scene, motions, recipes, take.options, **place)
         raise
-    return f"It is in '{made[0].name}' now."
+    if shown:
+        show(armature, shown)
+    return f"It is in '{made[shown if len(made) > 1 else 0].name}' now."
 
 
 def _take_out(armature, action, take: Take) -> None:

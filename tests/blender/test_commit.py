@@ -468,6 +468,15 @@ def test_the_destination_can_be_changed(mannequin, mine, start, target):
     assert state(mannequin) == before
 
 
+def test_the_variation_that_is_shown_stays_shown(mannequin, mine):
+    make(mannequin, Options(destination=SPLICE), motions=[walk(1.5), wild(45)])
+    commit.show(mannequin, 1)
+    for destination in (NLA, ACTION, SPLICE):
+        commit.change(mannequin, bpy.context.scene, destination=destination)
+        found = commit.current(mannequin)
+        assert commit.variations(found) == (1, 2) and commit.recipe(found)["seed"] == 6
+
+
 def test_changing_options_never_loses_edits(mannequin):
     make(mannequin)
     action = mannequin.animation_data.action
