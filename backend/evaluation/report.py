@@ -64,7 +64,6 @@ def evaluate(
     frames = [m.frames for m in windows.motions]
     rebuilt = reconstructed(model, windows) if hasattr(model, "codec") else None
     for seed in range(seeds):
-        log.info("%s: seed %d of %d", name, seed + 1, seeds)
         sentences = bench.judge.sentences(seed)
         bench.add("real", windows.motions, sentences)
         if rebuilt:
@@ -73,6 +72,8 @@ def evaluate(
         bench.add("retrieval", references.retrieved(sentences, frames, seed), sentences)
         bench.add("random", references.random(frames, seed), sentences)
         bench.add("mean pose", references.mean_pose(frames), sentences)
+        found = ", ".join(f"{row} {100 * figures[seed]['R@3']:.0f} %" for row, figures in bench.found.items())
+        log.info("seed %d of %d, R@3 of 32: %s", seed + 1, seeds, found)
     record = {
         "schema": SCHEMA,
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -90,6 +91,8 @@ def evaluate(
     log.info("%s: multimodality and %d prompts", name, len(prompts))
     record["multimodality"] = _multimodality(model, bench.judge, preset)
     record["prompts"], drawn = _prompts(model, name, references, prompts, seeds, preset)
+    passing = record["prompts"]["rates"]
+    log.info("prompts obeyed: %s", ", ".join(f"{row} {100 * r['passed']['mean']:.0f} %" for row, r in passing.items()))
     if captions:
         log.info("%s: captions", name)
         known = [row["captions"] for row in train.rows]
