@@ -210,8 +210,9 @@ class _Stage:
         start, end = (splicing.Stand(*anchor) if anchor else None for anchor in self.anchors)
         motion = splicing.placed(motion, start, end)
         options = self.options
+        round_trip = options.loop and motion.frames > 2
         animation = retarget(
-            motion,
+            splicing.three_rounds(motion, options.in_place) if round_trip else motion,
             self.rig,
             self.mapping,
             self.fps,
@@ -223,7 +224,7 @@ class _Stage:
         )
         for warning in animation.warnings:
             log.warning("%s: %s", self.armature.name, warning)
-        return animation
+        return _middle_round(animation, motion.frames) if round_trip else animation
 
     def channels(self, animation: RigAnimation) -> list:
         """What gets keys."""
@@ -253,6 +254,18 @@ class _Stage:
     def _standing(self, frame: int) -> list:
         stand = splicing.Stand.of(capture.capture(self.armature, self.action, (frame, frame), None))
         return [list(stand.position), stand.heading]
+
+
+def _middle_round(animation: RigAnimation, frames: int) -> RigAnimation:
+    """The round in the middle of ``splicing.three_rounds``."""
+    middle = slice(frames - 1, 2 * frames - 1)
+    return replace(
+        animation,
+        rotations=animation.rotations[middle],
+        root_location=animation.root_location[middle],
+        locations={bone: path[middle] for bone, path in animation.locations.items()},
+        travel=None if animation.travel is None else animation.travel[middle] - animation.travel[middle.start],
+    )
 
 
 def action_name(recipe: dict) -> str:

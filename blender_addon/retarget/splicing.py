@@ -80,6 +80,29 @@ def placed(motion: CanonicalMotion, start: Stand | None, end: Stand | None) -> C
     return CanonicalMotion(rotations, path, motion.rest_offsets, motion.fps, motion.contacts)
 
 
+def three_rounds(motion: CanonicalMotion, stay: bool = False) -> CanonicalMotion:
+    """A closed cycle of T frames with the round before and the round after it, 3T - 2 frames; frames T - 1 to 2T - 2
+    are ``motion`` itself. What looks at neighbouring frames (foot lock) then finds the same at both of its ends.
+
+    stay: shifted so that the first round begins where ``motion`` does, for taking the travel out afterwards.
+    """
+    rotations, path = motion.rotations.astype(np.float64), motion.translation.astype(np.float64)
+    before = _moved(rotations, path, -1, Stand.of(motion, 0))
+    after = _moved(rotations, path, 0, Stand.of(motion, -1))
+    parts = [(before[0][:-1], before[1][:-1]), (rotations, path), (after[0][1:], after[1][1:])]
+    whole = np.concatenate([part[1] for part in parts])
+    if stay:
+        whole = whole + (path[0] - whole[0]) * np.array([1.0, 0.0, 1.0])
+    contacts = motion.contacts
+    return CanonicalMotion(
+        np.concatenate([part[0] for part in parts]),
+        whole,
+        motion.rest_offsets,
+        motion.fps,
+        np.concatenate([contacts[:-1], contacts, contacts[1:]]),
+    )
+
+
 def _moved(rotations: np.ndarray, path: np.ndarray, frame: int, onto: Stand) -> tuple[np.ndarray, np.ndarray]:
     turn = rot.from_axis_angle(_UP, _wrapped(onto.heading - heading(rotations[frame, 0])))
     rotations = rotations.copy()

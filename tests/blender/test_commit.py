@@ -557,8 +557,9 @@ def test_in_place_can_be_switched_on_and_back(mannequin):
     assert commit.current(mannequin).action.name == name and len(bpy.data.actions) == 1
 
 
-def test_a_loop_ends_as_it_begins(mannequin):
-    make(mannequin, Options(loop=True, in_place=True, foot_lock=False), motions=[walk(4.0)], start=1)
+@pytest.mark.parametrize("foot_lock", [True, False])
+def test_a_loop_ends_as_it_begins(mannequin, foot_lock):
+    make(mannequin, Options(loop=True, in_place=True, foot_lock=foot_lock), motions=[walk(4.0)], start=1)
     take = commit.current(mannequin).take
     poses = []
     for frame in (take.first, take.last):

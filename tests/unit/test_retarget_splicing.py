@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from figures import turn, walk, wild
 
+from blender_addon.retarget import close_loop, splicing
 from blender_addon.retarget import rotations as rot
-from blender_addon.retarget import splicing
 from blender_addon.retarget.splicing import Stand
 
 ORDERS = ["QUATERNION", "AXIS_ANGLE", "XYZ", "XZY", "YXZ", "YZX", "ZXY", "ZYX"]
@@ -58,6 +58,22 @@ def test_placed_at_the_end_alone():
     found = splicing.placed(walk(2.0), None, Stand((5.0, 1.0, 5.0), np.radians(90.0)))
     np.testing.assert_allclose(found.translation[-1, [0, 2]], (5.0, 5.0), atol=1e-4)
     assert found.translation[0, 0] < 3.5
+
+
+@pytest.mark.parametrize("stay", [True, False])
+def test_three_rounds_go_on_from_each_other(stay):
+    motion = close_loop(walk(3.0))
+    found = splicing.three_rounds(motion, stay)
+    frames = motion.frames
+    assert found.frames == 3 * frames - 2
+    middle = found.translation[frames - 1 : 2 * frames - 1]
+    shift = middle[0] - motion.translation[0]
+    np.testing.assert_allclose(middle - shift, motion.translation, atol=1e-4)
+    begin = found.translation[0] if stay else middle[0]
+    np.testing.assert_allclose(begin[[0, 2]], motion.translation[0, [0, 2]], atol=1e-4)
+    steps = np.linalg.norm(np.diff(found.translation[:, [0, 2]], axis=0), axis=-1)
+    assert steps.max() < 1.2 * np.linalg.norm(np.diff(motion.translation[:, [0, 2]], axis=0), axis=-1).max()
+    assert np.degrees(rot.angle(found.rotations[1:], found.rotations[:-1])).max() < 15
 
 
 def test_heading_of_who_lies_and_stands():
