@@ -15,6 +15,8 @@ from .retarget import Chain, clearance, rig_clearance
 # A foot joint touches when it is this low (metres above standing) and this slow (metres a second)
 _TOUCH_HEIGHT = 0.05
 _TOUCH_SPEED = 0.35
+# No motion keeps its feet as far (metres) from the floor all the time: most of a leg
+_AFLOAT = 0.65
 
 
 def capture(rig: Rig, bone_map: BoneMap, pose: np.ndarray, fps: float) -> CanonicalMotion:
@@ -55,7 +57,12 @@ def capture(rig: Rig, bone_map: BoneMap, pose: np.ndarray, fps: float) -> Canoni
     positions = {joint: head(names[0]) for joint, names in bone_map.joints.items() if names}
     skeleton.add_virtual_balls(positions, turns)
     motion = CanonicalMotion(rot.continuous(rot.normalise(local)), translation, fps=fps)
-    lift = rig_clearance(positions, rest) / rest.scale - clearance(motion.joints(world), motion.rest_offsets)
+    height = rig_clearance(positions, rest) / rest.scale
+    # Many BVH files rest with the hips at the origin and move with the floor there: then the feet never come near the
+    # floor of the rest pose, and the lowest that they come to is the floor
+    if abs(height).min() > _AFLOAT:
+        height = height - height.min()
+    lift = height - clearance(motion.joints(world), motion.rest_offsets)
     motion.translation[:, 1] += lift
     motion.contacts = contacts(motion.joints(world), fps)
     return motion

@@ -206,10 +206,17 @@ def bone_map(armature: bpy.types.Object) -> BoneMap:
 
 
 def warnings(armature: bpy.types.Object, mapping: BoneMap) -> list[str]:
-    """Sentences about what will not look right: mapped bones under constraints or drivers."""
-    names = [names[0] for names in mapping.joints.values() if names]
+    """Sentences about what will not look right: bones that get keys but are under constraints that replace them.
+
+    On a control rig the controls get the keys; the IK of a keyed limb agrees with its targets, which are keyed as well.
+    """
+    joints = mapping.joints if mapping.controls is None else mapping.controls.fk
+    names = [name for listed in joints.values() for name in listed if name in armature.pose.bones]
+    agreeing = set() if mapping.controls is None else {"IK"}
     held = [
-        name for name in names if any(_replaces(constraint) for constraint in armature.pose.bones[name].constraints)
+        name
+        for name in dict.fromkeys(names)
+        if any(_replaces(c) and c.type not in agreeing for c in armature.pose.bones[name].constraints)
     ]
     if not held:
         return []

@@ -6,9 +6,10 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from ..retarget import CanonicalMotion
+from ..retarget import CanonicalMotion, controls
 from ..retarget import rotations as rot
-from ..rig import Rig, RigError, canonical, match
+from ..rig import BoneMap, Rig, RigError, canonical
+from . import stored_map
 from .capture import active_action, capture, poses, scene_fps
 from .console import quiet
 
@@ -19,14 +20,20 @@ _SMPLX_JOINTS = 55
 
 
 def bvh(armature: bpy.types.Object, path: str | Path, frame_range: tuple[int, int] | None = None) -> Path:
-    """Write the armature's animation as BVH: Y up, world units, every bone of the tree that holds the pelvis.
+    """Write the armature's animation as BVH: Y up, world units, every bone of the tree that holds the pelvis; of a
+    control rig the figure of its deform bones.
 
     Joints have no rest rotation (offsets carry the rest pose), rotations are in Z X Y order. Bones other than the root
     get position channels only when they move against their parent. ``frame_range`` as in :func:`capture`.
     """
     path = Path(path)
     rig, frames, matrices = poses(armature, None, frame_range)
-    tree = _tree(rig)
+    mapping = stored_map.bone_map(armature, rig.bones)
+    plan = controls.find(rig, mapping) if mapping.error is None else None
+    if plan is not None:
+        body = controls.figure(rig, plan.figure)
+        rig, matrices = body, controls.figure_pose(rig, plan, body, matrices)
+    tree = _tree(rig, mapping)
     linear = rig.object_matrix[:3, :3]
     heads = matrices[:, :, :3, 3] @ linear.T + rig.object_matrix[:3, 3]
     rest_heads = rig.rest[:, :3, 3] @ linear.T + rig.object_matrix[:3, 3]
@@ -83,12 +90,11 @@ def _numbers(row: np.ndarray) -> str:
     return " ".join(f"{value:.6f}" for value in row)
 
 
-def _tree(rig: Rig) -> list[int]:
+def _tree(rig: Rig, mapping: BoneMap) -> list[int]:
     """Indices of the bones in the tree of the pelvis (of the largest tree when there is no map), parents first."""
     top: list[int] = []
     for i, parent in enumerate(rig.parents):
         top.append(i if parent < 0 else top[parent])
-    mapping = match(rig.bones)
     pelvis = mapping.bone("pelvis") if mapping.error is None else None
     root = top[rig.index[pelvis]] if pelvis else max(set(top), key=top.count)
     return [i for i in range(len(top)) if top[i] == root]

@@ -17,7 +17,7 @@ from blender_addon.retarget.mechanism import Mechanism  # noqa: E402
 from blender_addon.retarget.rest_pose import describe  # noqa: E402
 from blender_addon.rig import Bone, RigError, canonical  # noqa: E402
 from blender_addon.scene import armature as armatures  # noqa: E402
-from blender_addon.scene import capture, keys, mannequin  # noqa: E402
+from blender_addon.scene import capture, export, keys, mannequin  # noqa: E402
 from blender_addon.scene.import_rig import import_rig  # noqa: E402
 
 FRAMES = 20
@@ -242,6 +242,21 @@ def test_generated_rigify_by_fk(rigify):
     assert max(apart for _, apart in worst.values()) < 0.1
     degrees, joints, root = differences(armature, wanted)
     assert degrees < 0.5 and joints < 2.0 and root < 2.0, (degrees, joints, root)
+
+
+def test_generated_rigify_as_bvh_is_its_deform_bones(rigify, tmp_path):
+    armature = generated(rigify)
+    wanted = walk(0.5)
+    animate(armature, wanted)
+    assert armatures.warnings(armature, armatures.bone_map(armature)) == []
+    path = export.bvh(armature, tmp_path / "rigify.bvh")
+    joints = [line.split()[1] for line in path.read_text().splitlines() if "JOINT" in line or "ROOT" in line]
+    assert 18 <= len(joints) <= 24 and joints[0] == "DEF-spine"
+    empty()
+    back = import_rig(path)
+    degrees, apart, root = differences(back, wanted)
+    # The file does not say how far the soles are below the toes
+    assert degrees < 0.1 and max(apart, root) < 60.0, (degrees, apart, root)
 
 
 def test_generated_rigify_by_ik(rigify):
