@@ -4,22 +4,18 @@ What the artist had is never rewritten, only set aside: ``reject`` brings it bac
 nothing and raises RigError with one sentence; undo steps are made by the caller.
 """
 
-import logging
 import uuid
 from dataclasses import dataclass, replace
 
 import bpy
 
-from .retarget import CanonicalMotion, RigAnimation, close_loop, key_masks, retarget, splicing
-from .rig import BoneMap, Rig, RigError
-from .scene import armature as armatures
-from .scene import capture, compat, keys, splice, takes
+from .retarget import CanonicalMotion, RigAnimation
+from .rig import RigError
+from .scene import compat, keys, splice, takes
 from .scene.takes import ACCEPTED, ACTION, NLA, PENDING, SPLICE, Options, Take
-
-log = logging.getLogger(__package__)
+from .staging import Guard, Stage, bring_back
 
 LONGEST_NAME = 48
-_POSE = ("location", "rotation_quaternion", "rotation_euler", "rotation_axis_angle", "scale")
 
 
 @dataclass
@@ -76,10 +72,10 @@ def make(
 
     frames: exactly so many frames of the scene; 0 for as long as the motion is. only: the bones that may get keys.
     """
-    stage = _Stage(armature, scene, options, frame_start, frames, only)
+    stage = Stage(armature, scene, options, frame_start, frames, only)
     if options.destination == SPLICE:
         return [_make_splice(stage, motions, recipes)]
-    guard = _Guard(armature)
+    guard = Guard(armature)
     take_id = uuid.uuid4().hex[:12]
     try:
         actions = []
@@ -112,7 +108,7 @@ def _moving(armature, *actions) -> list[str]:
     return [name for name in _bones_of(curves) if name in armature.pose.bones]
 
 
-def _show_first(armature, actions: list, guard: "_Guard", stage: "_Stage") -> None:
+def _show_first(armature, actions: list, guard: Guard, stage: Stage) -> None:
     former, options = guard.former, stage.options
     if former is not None:
         former.use_fake_user = True
@@ -138,7 +134,7 @@ def _show_first(armature, actions: list, guard: "_Guard", stage: "_Stage") -> No
         strip.blend_out = min(options.blend_out, length / 2)
 
 
-def _make_splice(stage: "_Stage", motions: list[CanonicalMotion], recipes: list[dict]):
+def _make_splice(stage: Stage, motions: list[CanonicalMotion], recipes: list[dict]):
     action = stage.action
     sentence = splice.why_not(stage.armature, action)
     if sentence:
@@ -151,7 +147,7 @@ def _make_splice(stage: "_Stage", motions: list[CanonicalMotion], recipes: list[
     return action
 
 
-def _write_splice(stage: "_Stage", action, take: Take, motion: CanonicalMotion) -> None:
+def _write_splice(stage: Stage, action, take: Take, motion: CanonicalMotion) -> None:
     animation = stage.animation(motion)
     done = splice.splice(
         stage.armature, action, stage.channels(animation), take.first, stage.options.blend_in, stage.options.blend_out
@@ -181,145 +177,12 @@ def _digest(armature, action, take: Take) -> int:
     return splice.digest(armature, action, done)
 
 
-class _Stage:
-    """Where a motion is to go: the rig, what is on it already, and what the options make of the motion.
-
-    anchors: as in ``Take``, for a motion that was placed before; found out when None.
-    """
-
-    def __init__(self, armature, scene, options: Options, first: int, frames: int, only, anchors: "list | None" = None):
-        self.armature, self.options, self.first, self.frames, self.only = armature, options, first, frames, only
-        self.mapping: BoneMap = armatures.bone_map(armature).require()
-        self.rig: Rig = armatures.read_rig(armature)
-        self.fps = capture.scene_fps(scene)
-        self.action = capture.active_action(armature)
-        data = armature.animation_data
-        strips = data is not None and any(not track.mute and len(track.strips) for track in data.nla_tracks)
-        self.content = self.action is not None or strips
-        self.anchors = anchors
-
-    def animation(self, motion: CanonicalMotion) -> RigAnimation:
-        """The motion as this rig will show it."""
-        if self.options.loop:
-            motion = close_loop(motion)
-        motion = splicing.fitted(motion, self.frames, self.fps) if self.frames else motion.resample(self.fps)
-        if self.anchors is None:
-            self.anchors = [None, None]
-            if self.options.destination != ACTION and self.content:
-                self.anchors = self._surroundings(self.first + motion.frames - 1)
-        start, end = (splicing.Stand(*anchor) if anchor else None for anchor in self.anchors)
-        motion = splicing.placed(motion, start, end)
-        options = self.options
-        round_trip = options.loop and motion.frames > 2
-        animation = retarget(
-            splicing.three_rounds(motion, options.in_place) if round_trip else motion,
-            self.rig,
-            self.mapping,
-            self.fps,
-            foot_lock=options.foot_lock,
-            in_place=options.in_place,
-            clear_hands=options.clear_hands,
-            ik_legs=options.ik_legs,
-            ik_arms=options.ik_arms,
-        )
-        for warning in animation.warnings:
-            log.warning("%s: %s", self.armature.name, warning)
-        return _middle_round(animation, motion.frames) if round_trip else animation
-
-    def channels(self, animation: RigAnimation) -> list:
-        """What gets keys."""
-        only = None if self.only is None else set(self.only)
-        wanted = keys.channels(self.armature, animation, only)
-        if not wanted:
-            raise RigError("None of the chosen bones carries a joint, so there is nothing to key.")
-        if self.options.reduce:
-            modes = {channel.bone: channel.mode for channel in wanted if channel.mode}
-            masks = key_masks(animation, self.rig, modes, self.options.reduce_degrees, self.options.reduce_cm)
-            for channel in wanted:
-                if channel.keep is None:
-                    channel.keep = masks.get((channel.bone, "rotation" if channel.mode else "location"))
-        return wanted
-
-    def _surroundings(self, last: int) -> list:
-        """What stands at the ends of the range, where something is keyed beyond them."""
-        if self.action is None:
-            return [self._standing(self.first), None]
-        bones = {name for names in self.mapping.joints.values() for name in names}
-        there = splice.curves_of(self.armature, self.action)
-        before, after = splice.keyed_around(there, bones, self.first, last)
-        if not before and not after:  # a single pose, or keys inside the range only
-            before = bool(there)
-        return [self._standing(self.first) if before else None, self._standing(last) if after else None]
-
-    def _standing(self, frame: int) -> list:
-        stand = splicing.Stand.of(capture.capture(self.armature, self.action, (frame, frame), None))
-        return [list(stand.position), stand.heading]
-
-
-def _middle_round(animation: RigAnimation, frames: int) -> RigAnimation:
-    """The round in the middle of ``splicing.three_rounds``."""
-    middle = slice(frames - 1, 2 * frames - 1)
-    return replace(
-        animation,
-        rotations=animation.rotations[middle],
-        root_location=animation.root_location[middle],
-        locations={bone: path[middle] for bone, path in animation.locations.items()},
-        travel=None if animation.travel is None else animation.travel[middle] - animation.travel[middle.start],
-    )
-
-
 def action_name(recipe: dict) -> str:
     """A name the artist recognises: the prompt, cut at a word."""
     name = " ".join(str(recipe.get("prompt", "")).split())
     if len(name) > LONGEST_NAME:
         name = name[:LONGEST_NAME].rsplit(" ", 1)[0] + "…"
     return name
-
-
-class _Guard:
-    """What was on the armature, to be brought back when something fails."""
-
-    def __init__(self, armature):
-        self.armature = armature
-        data = armature.animation_data
-        self.former = data.action if data is not None else None
-        self.slot = data.action_slot if compat.SLOTTED and data is not None else None
-        self.record = {
-            "slot": compat.slot_name(armature),
-            "fake_user": self.former is not None and self.former.use_fake_user,
-            "animated": data is not None,
-        }
-        self.tracks = {track.name for track in data.nla_tracks} if data is not None else set()
-        self.actions = {action.name_full for action in bpy.data.actions}
-        self.pose = {bone.name: {name: list(getattr(bone, name)) for name in _POSE} for bone in armature.pose.bones}
-
-    def undo(self) -> None:
-        data = self.armature.animation_data
-        for track in [track for track in data.nla_tracks if track.name not in self.tracks] if data is not None else ():
-            data.nla_tracks.remove(track)
-        _bring_back(self.armature, self.former, self.record, self.pose)
-        for action in [action for action in bpy.data.actions if action.name_full not in self.actions]:
-            bpy.data.actions.remove(action)
-
-
-def _bring_back(armature, former, record: dict, pose: dict) -> None:
-    """The action, slot and pose that were there before a take; the track that took the action goes."""
-    data = armature.animation_data
-    pushed = data.nla_tracks.get(record.get("pushed", "")) if data is not None else None
-    if pushed is not None and all(strip.action == former for strip in pushed.strips):
-        data.nla_tracks.remove(pushed)
-    if former is not None:
-        compat.assign(armature, former, compat.slot_named(former, record.get("slot", "")))
-        former.use_fake_user = bool(record.get("fake_user"))
-    elif data is not None:
-        compat.assign(armature, None)
-        if not record.get("animated", True) and not data.nla_tracks and not data.drivers:
-            armature.animation_data_clear()
-    for name, values in pose.items():
-        bone = armature.pose.bones.get(name)
-        if bone is not None:
-            for attribute, value in values.items():
-                setattr(bone, attribute, value)
 
 
 # --- deciding
@@ -362,7 +225,7 @@ def reject(armature) -> str:
         found.track.strips.remove(found.strip)
         if not found.track.strips:
             armature.animation_data.nla_tracks.remove(found.track)
-    _bring_back(armature, former, take.former, take.pose)
+    bring_back(armature, former, take.former, take.pose)
     for variation in variations:
         _remove(variation)
     return f"'{former.name}' is back on {armature.name}." if former is not None else f"{armature.name} is as it was."
@@ -442,7 +305,7 @@ def change(armature, scene, **changed) -> str:
     everything = [(one, _take_of(one, take.id)) for one in siblings(action, take)]
     for one, its in everything:
         _check_unedited(armature, one, its)
-    stage = _Stage(armature, scene, options, take.first, take.frames, take.only, take.anchors)
+    stage = Stage(armature, scene, options, take.first, take.frames, take.only, take.anchors)
     ready = []
     for one, its in everything:
         animation = stage.animation(_stored_motion(one, its))
@@ -476,10 +339,10 @@ def _again(armature, scene, action, take: Take) -> None:
     _check_unedited(armature, action, former)
     _take_out(armature, action, former)
     try:
-        stage = _Stage(armature, scene, take.options, take.first, take.frames, take.only)
+        stage = Stage(armature, scene, take.options, take.first, take.frames, take.only)
         _write_splice(stage, action, take, motion)
     except Exception:
-        stage = _Stage(armature, scene, former.options, former.first, former.frames, former.only)
+        stage = Stage(armature, scene, former.options, former.first, former.frames, former.only)
         _write_splice(stage, action, former, _stored_motion(action, former))
         raise
 
