@@ -313,7 +313,8 @@ PACKED = (  # folder in the checkout, folder in the zip, endings; the add-on's f
     ("backend", "backend", (".py", ".toml", ".json", ".md", ".txt")),
     ("checkpoints", "checkpoints", (".json", ".safetensors", ".md", ".toml")),
 )
-NOT_PACKED = {"blender_addon/demo.py"}
+# files and folders that only serve development: the demo, and weights that only training and evaluation read
+NOT_PACKED = ("blender_addon/demo.py", "checkpoints/codec/", "checkpoints/evaluator/")
 
 
 def command_package(_arguments: argparse.Namespace) -> int:
@@ -342,7 +343,7 @@ def pack(root: Path, archive: Path) -> None:
     for source, target, endings in PACKED:
         for file in (root / source).rglob("*"):
             inside = file.relative_to(root)
-            if file.is_file() and file.suffix in endings and inside.as_posix() not in NOT_PACKED:
+            if file.is_file() and file.suffix in endings and not inside.as_posix().startswith(NOT_PACKED):
                 if any(part.startswith((".", "__pycache__")) for part in inside.parts):
                     continue
                 files[(Path(target) / file.relative_to(root / source)).as_posix()] = file

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from backend.codecs.causal_vae import load_codec
 from backend.models import describe, load
 from backend.models.interface import GenerateRequest
 from backend.motion import features
@@ -92,3 +94,17 @@ def test_model_card(folder):
     assert "mocap.cs.cmu.edu" in card
     assert "EIA-0196217" in card  # the grant that the CMU data asks to be named
     assert "SmolLM2" in card
+
+
+def test_the_codec_of_the_next_weights_keeps_a_walk(folder, walks):
+    """checkpoints/codec: what comes out is what went in, on motion that a model made."""
+    codec = load_codec(folder.parent / "codec")
+    for motion in walks:
+        frames = torch.from_numpy(features.encode(motion))[None]
+        with torch.no_grad():
+            back = codec.decode(codec.encode(frames))
+        apart = features.local_positions(back) - features.local_positions(frames)
+        assert apart.norm(dim=-1).mean() < 0.02
+        assert codec.encode(frames).shape == (1, motion.frames // 4, 64)
+    card = (folder.parent / "codec" / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "EIA-0196217" in card and "shippable" in card
