@@ -1,12 +1,13 @@
 """What an answer of the model becomes in the scene. All or nothing: a failure leaves the scene as it was."""
 
 import logging
+from array import array
 from dataclasses import dataclass, field
 
 import bpy
 
 from . import commit
-from .retarget import CanonicalMotion
+from .retarget import CanonicalMotion, rest_pose
 from .rig import BoneMap, RigError, canonical, editing
 from .scene import armature as armatures
 from .scene import capture, keys, stored_map, takes
@@ -23,7 +24,7 @@ class Health:
     """Can this armature be animated? ``problem`` says why not; ``missing`` lists what it can do without, in words.
 
     mapping: its bone map, None when the armature itself is the problem. edited: joints that the artist chose.
-    doubts: joint -> sentences about what is wrong with its bone.
+    doubts: joint -> sentences about what is wrong with its bone. pose: what motion is matched with, in words.
     """
 
     problem: str
@@ -32,15 +33,19 @@ class Health:
     mapping: "BoneMap | None" = None
     edited: frozenset = frozenset()
     doubts: dict = field(default_factory=dict)
+    pose: str = ""
 
 
 def map_health(armature) -> Health:
-    """The state of an armature's bone map. Called while drawing: computed once for a skeleton."""
+    """The state of an armature's bone map. Called while drawing: computed once for a skeleton in its rest pose."""
     problem = armatures.problem(armature)
     if problem:
         return Health(problem, "", [])
     skeleton = hash(tuple((bone.name, bone.parent.name if bone.parent else "") for bone in armature.data.bones))
-    key = (armature.name, armature.data.name, skeleton, stored_map.text(armature))
+    heads = array("f", bytes(12 * len(armature.data.bones)))
+    armature.data.bones.foreach_get("head_local", heads)
+    own = stored_map.text(armature), armatures.has_tpose(armature)
+    key = (armature.name, armature.data.name, skeleton, heads.tobytes(), *own)
     if key not in _health:
         if len(_health) > 32:
             _health.clear()
@@ -68,7 +73,13 @@ def _map_health(armature) -> Health:
     else:
         summary = f"{family}: all {count} joints"
     edited = frozenset(stored.edited) if stored is not None else frozenset()
-    return Health(mapping.error or "", summary, missing, mapping, edited, editing.problems(mapping, bones))
+    doubts, problem, pose = editing.problems(mapping, bones), mapping.error or "", ""
+    if not problem:
+        try:
+            pose = rest_pose.describe(armatures.read_rig(armature, mapping), mapping)
+        except RigError as error:
+            problem = str(error)
+    return Health(problem, summary, missing, mapping, edited, doubts, pose)
 
 
 def require_map(armature):

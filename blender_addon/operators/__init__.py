@@ -2,12 +2,13 @@
 
 import bpy
 
-from . import backend, bone_map, caption, generate, mannequin, result
+from . import backend, bone_map, caption, generate, mannequin, rest_pose, result
 
 CLASSES = (
     *generate.CLASSES,
     *result.CLASSES,
     *bone_map.CLASSES,
+    *rest_pose.CLASSES,
     *caption.CLASSES,
     *mannequin.CLASSES,
     *backend.CLASSES,

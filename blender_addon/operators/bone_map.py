@@ -15,7 +15,7 @@ def _reason(context) -> str:
     return "Select an armature first" if armature is None else (armatures.problem(armature) or "").rstrip(".")
 
 
-class _MapOperator:
+class MapOperator:
     """What all buttons of the map share: an armature is needed, an error is one sentence."""
 
     bl_options = {"REGISTER", "UNDO"}
@@ -38,7 +38,7 @@ class _MapOperator:
         return {"FINISHED"}
 
 
-class MOMUG_OT_detect_bones(_MapOperator, bpy.types.Operator):
+class MOMUG_OT_detect_bones(MapOperator, bpy.types.Operator):
     """Look for the bones anew and keep the map with the armature. Your own choices stay"""
 
     bl_idname = "momug.detect_bones"
@@ -52,7 +52,7 @@ class MOMUG_OT_detect_bones(_MapOperator, bpy.types.Operator):
         return maps.detect(armature, self.forget)
 
 
-class MOMUG_OT_mirror_bones(_MapOperator, bpy.types.Operator):
+class MOMUG_OT_mirror_bones(MapOperator, bpy.types.Operator):
     """Choose the opposite bones for the other side"""
 
     bl_idname = "momug.mirror_bones"
@@ -71,7 +71,7 @@ class MOMUG_OT_mirror_bones(_MapOperator, bpy.types.Operator):
         return maps.mirror(armature, self.source)
 
 
-class MOMUG_OT_validate_bones(_MapOperator, bpy.types.Operator):
+class MOMUG_OT_validate_bones(MapOperator, bpy.types.Operator):
     """Check the map: bones that are absent, used twice, in the wrong order or on the wrong side"""
 
     bl_idname = "momug.validate_bones"
@@ -90,7 +90,7 @@ class MOMUG_OT_validate_bones(_MapOperator, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class MOMUG_OT_clear_bones(_MapOperator, bpy.types.Operator):
+class MOMUG_OT_clear_bones(MapOperator, bpy.types.Operator):
     """Forget the map that is kept with the armature, and all your choices in it"""
 
     bl_idname = "momug.clear_bones"
@@ -98,7 +98,7 @@ class MOMUG_OT_clear_bones(_MapOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        if not _MapOperator.poll.__func__(cls, context):
+        if not MapOperator.poll.__func__(cls, context):
             return False
         if not stored_map.text(properties.chosen_armature(context)):
             cls.poll_message_set("No map is kept with this armature: the bones are found automatically")
@@ -113,7 +113,7 @@ class MOMUG_OT_clear_bones(_MapOperator, bpy.types.Operator):
         return "The bones are found automatically again."
 
 
-class MOMUG_OT_choose_bone(_MapOperator, bpy.types.Operator):
+class MOMUG_OT_choose_bone(MapOperator, bpy.types.Operator):
     """Choose the bone of this joint"""
 
     bl_idname = "momug.choose_bone"
@@ -239,7 +239,7 @@ def _listed(names: list[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
-class MOMUG_OT_save_bone_map(_MapOperator, bpy.types.Operator):
+class MOMUG_OT_save_bone_map(MapOperator, bpy.types.Operator):
     """Save this map under a name in your own folder, for other files and figures with the same bones"""
 
     bl_idname = "momug.save_bone_map"
@@ -266,7 +266,7 @@ def _saved_maps(_self, _context):
     return _names
 
 
-class MOMUG_OT_load_bone_map(_MapOperator, bpy.types.Operator):
+class MOMUG_OT_load_bone_map(MapOperator, bpy.types.Operator):
     """Use a map that you saved. Its joints become your choices"""
 
     bl_idname = "momug.load_bone_map"
@@ -277,7 +277,7 @@ class MOMUG_OT_load_bone_map(_MapOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        if not _MapOperator.poll.__func__(cls, context):
+        if not MapOperator.poll.__func__(cls, context):
             return False
         if not maps.saved():
             cls.poll_message_set("You have not saved a bone map yet")
@@ -292,7 +292,7 @@ class MOMUG_OT_load_bone_map(_MapOperator, bpy.types.Operator):
         return maps.load(armature, maps.path_of(self.name))
 
 
-class _FileOperator(_MapOperator):
+class _FileOperator(MapOperator):
     def invoke(self, context, _event):
         if not self.filepath:
             self.filepath = f"{properties.chosen_armature(context).name}.json"

@@ -3,6 +3,7 @@
 import bpy
 
 from .. import properties, results
+from ..scene import armature as armatures
 from .base import Sidebar, paragraph
 
 
@@ -27,6 +28,13 @@ class MOMUG_PT_character(Sidebar, bpy.types.Panel):
             paragraph(layout, context, health.problem, "ERROR", alert=True)
         else:
             paragraph(layout, context, health.summary, "INFO" if health.missing else "CHECKMARK")
+        if health.pose:
+            paragraph(layout, context, f"Matched with {health.pose}", "ARMATURE_DATA")
+        if health.mapping is not None:
+            kept = armatures.has_tpose(armature)
+            layout.operator(
+                "momug.forget_tpose" if kept else "momug.keep_tpose", icon="LOOP_BACK" if kept else "POSE_HLT"
+            )
 
 
 CLASSES = (MOMUG_PT_character,)

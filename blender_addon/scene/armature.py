@@ -88,17 +88,18 @@ def _replaces(constraint: bpy.types.Constraint) -> bool:
     return constraint.type in _REPLACING and not constraint.mute and constraint.influence > 0.01
 
 
-def read_rig(armature: bpy.types.Object) -> Rig:
+def read_rig(armature: bpy.types.Object, mapping: BoneMap | None = None) -> Rig:
     """The rest skeleton of an armature object as plain data (parents first), with the object's world matrix.
 
     The reference pose is the T-pose that the artist set with :func:`keep_tpose`; without one the rest pose; and when
-    that is not a human pose (some BVH files) but an action poses the figure, the action's first frame.
+    that is not a human pose (some BVH files) but an action poses the figure, the action's first frame. mapping: its
+    bone map, where it is known already.
     """
     sentence = problem(armature)
     if sentence:
         raise RigError(sentence)
     rig = Rig(armature.name, bones(armature), np.array(armature.matrix_world))
-    mapping = stored_map.bone_map(armature, rig.bones)
+    mapping = mapping or stored_map.bone_map(armature, rig.bones)
     if mapping.controls is not None:
         rig.mechanism = mechanism(armature)
     rig.reference = _kept_tpose(armature, rig)

@@ -267,3 +267,23 @@ def test_the_words_about_a_joint(rig):
     maps.choose(rig, "left_knee", [])
     told = " ".join(buttons._about(results.map_health(rig), "left_knee"))
     assert "needed" in told and "You said" in told
+
+
+def test_the_pose_that_motion_is_matched_with(rig):
+    """Said in words, corrected by a pose of the artist's, and taken back."""
+    assert results.map_health(rig).pose == "T-pose"
+    assert bpy.ops.momug.keep_tpose() == {"FINISHED"}
+    assert armatures.has_tpose(rig) and results.map_health(rig).pose == "the T-pose that was set"
+    assert bpy.ops.momug.forget_tpose() == {"FINISHED"}
+    assert not armatures.has_tpose(rig) and results.map_health(rig).pose == "T-pose"
+
+
+def test_a_lowered_arm_is_an_a_pose_until_a_t_pose_is_set(addon):
+    """Arms that hang in rest and are raised in pose: the raised ones are the T-pose, and motion changes with it."""
+    armature = build(figure(mixamo_names(), arms_down=45.0))
+    bpy.context.view_layer.objects.active = armature
+    assert results.map_health(armature).pose.startswith("A-pose, arms 4")
+    before = armatures.read_rig(armature)
+    bpy.ops.momug.keep_tpose()
+    after = armatures.read_rig(armature)
+    assert not before.tpose and after.tpose and after.reference is not None
