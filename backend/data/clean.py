@@ -162,8 +162,7 @@ def repair(motion: Motion) -> Motion:
 def place(motion: Motion) -> Motion:
     """The motion moved so that it starts at x = z = 0 with the heading +Z; heights stay."""
     root = motion.rotations[:, 0].astype(np.float64)
-    yaw = 2.0 * np.arctan2(root[0, 2], root[0, 0])
-    turn = np.array([np.cos(yaw / 2), 0.0, -np.sin(yaw / 2), 0.0])
+    turn = rot.yaw_quaternion(-rot.heading(root[0]))
     rotations = motion.rotations.copy()
     rotations[:, 0] = rot.quaternion_multiply(turn, root)
     shift = motion.translation - motion.translation[0] * np.array([1, 0, 1], dtype=np.float32)

@@ -70,7 +70,7 @@ def active_arms(motion: Motion) -> list[str]:
 def heading(motion: Motion) -> np.ndarray:
     """The way the pelvis faces, smoothed over a second (T,), radians."""
     root = motion.rotations[:, 0].astype(np.float64)
-    return smooth(np.unwrap(2 * np.arctan2(root[:, 2], root[:, 0])), round(STEADY * motion.fps))
+    return smooth(np.unwrap(rot.heading(root)), round(STEADY * motion.fps))
 
 
 def compose(legs: Motion, arms: Motion, sides: Sequence[str] = ("left", "right")) -> tuple[Motion, str | None]:

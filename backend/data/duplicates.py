@@ -43,8 +43,7 @@ class Copy:
 def fingerprint(motion: Motion) -> np.ndarray:
     """(T,10,3) float32: knees, ankles, head, neck, elbows and wrists relative to the pelvis, heading frame, metres."""
     root = motion.rotations[:, 0].astype(np.float64)
-    yaw = 2 * np.arctan2(root[:, 2], root[:, 0])
-    turn = np.stack([np.cos(yaw / 2), 0 * yaw, -np.sin(yaw / 2), 0 * yaw], -1)[:, None]
+    turn = rot.yaw_quaternion(-rot.heading(root))[:, None]
     joints = motion.joints().astype(np.float64)
     return rot.quaternion_rotate(turn, joints[:, POINTS] - joints[:, :1]).astype(np.float32)
 

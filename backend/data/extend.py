@@ -21,8 +21,7 @@ def find_cycle(motion: Motion) -> tuple[int, int] | None:
     if frames < SHORTEST_CYCLE + 8:
         return None
     root = motion.rotations[:, 0].astype(np.float64)
-    yaw = 2 * np.arctan2(root[:, 2], root[:, 0])
-    turn = np.stack([np.cos(yaw / 2), 0 * yaw, -np.sin(yaw / 2), 0 * yaw], -1)[:, None]
+    turn = rot.yaw_quaternion(-rot.heading(root))[:, None]
     joints = motion.joints().astype(np.float64)
     velocity = rot.quaternion_rotate(turn, np.gradient(joints, axis=0) * motion.fps)
     centre = joints[:, :1] * np.array([1, 0, 1])

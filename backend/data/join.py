@@ -43,8 +43,7 @@ def pose_features(motion: Motion) -> np.ndarray:
     """
     joints = motion.joints().astype(np.float64)
     root = motion.rotations[:, 0].astype(np.float64)
-    half = np.arctan2(root[:, 2], root[:, 0])
-    unturn = np.stack([np.cos(half), 0 * half, -np.sin(half), 0 * half], -1)[:, None]
+    unturn = rot.yaw_quaternion(-rot.heading(root))[:, None]
     velocity = np.gradient(joints, axis=0) * motion.fps
     place = rot.quaternion_rotate(unturn, joints - joints[:, :1] * np.array([1.0, 0.0, 1.0]))
     speed = rot.quaternion_rotate(unturn, velocity) * VELOCITY_SECONDS
@@ -131,8 +130,7 @@ def _aligned(first: Motion, cut: int, second: Motion, start: int) -> Motion:
     # the turn that brings q nearest to p; positive from +z to +x, as yaw is
     sine = weights @ (q[:, 1] * p[:, 0] - q[:, 0] * p[:, 1])
     cosine = weights @ (q[:, 0] * p[:, 0] + q[:, 1] * p[:, 1])
-    yaw = np.arctan2(sine, cosine)
-    turn = np.array([np.cos(yaw / 2), 0.0, np.sin(yaw / 2), 0.0])
+    turn = rot.yaw_quaternion(np.arctan2(sine, cosine))
     rotations = second.rotations.astype(np.float64)
     rotations[:, 0] = rot.quaternion_multiply(turn, rotations[:, 0])
     flat = np.array([1.0, 0.0, 1.0])

@@ -44,7 +44,7 @@ def mean_pose(motion: Motion, rotations: np.ndarray, height: float) -> Motion:
 def average_pose(motions: list[Motion]) -> tuple[np.ndarray, float]:
     """Mean local rotations (22,4) without heading, and mean pelvis height, over all frames of ``motions``."""
     quaternions = np.concatenate([m.rotations for m in motions]).astype(np.float64)
-    yaw = 2 * np.arctan2(quaternions[:, 0, 2], quaternions[:, 0, 0])
+    yaw = rot.heading(quaternions[:, 0])
     unturn = np.stack([np.cos(-yaw / 2), 0 * yaw, np.sin(-yaw / 2), 0 * yaw], -1)
     quaternions[:, 0] = rot.quaternion_multiply(unturn, quaternions[:, 0])
     # the mean rotation is the largest eigenvector of the sum of outer products (Markley et al. 2007)

@@ -4,6 +4,7 @@ from html import escape
 
 import numpy as np
 
+from backend.motion import rotations as rot
 from backend.motion.skeleton import Motion
 from backend.protocol import JOINTS, PARENTS
 
@@ -22,7 +23,7 @@ def strip(motion: Motion, title: str = "") -> str:
     joints = motion.joints()
     picks = np.linspace(0, motion.frames - 1, POSES).round().astype(int)
     # turned by the first heading, so that every strip starts from the same side
-    yaw = 2 * np.arctan2(motion.rotations[0, 0, 2], motion.rotations[0, 0, 0])
+    yaw = rot.heading(motion.rotations[0, 0])
     x = joints[..., 0] * np.cos(yaw) - joints[..., 2] * np.sin(yaw)
     z = joints[..., 0] * np.sin(yaw) + joints[..., 2] * np.cos(yaw)
     across = x * np.cos(0.9) + z * np.sin(0.9)  # the camera stands to the front right

@@ -17,6 +17,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from backend.motion import rotations as rot
 from backend.motion.skeleton import CANONICAL_OFFSETS, JOINT_INDEX, Motion, forward_kinematics
 from backend.protocol import FPS, PARENTS
 
@@ -34,7 +35,7 @@ ENDS = tuple(JOINT_INDEX[n] for n in ("head", "left_wrist", "right_wrist", "left
 
 def heading(root: np.ndarray) -> np.ndarray:
     """Heading (T,) in radians, counter-clockwise seen from above, of world pelvis quaternions (T,4) wxyz."""
-    return np.unwrap(2.0 * np.arctan2(root[:, 2], root[:, 0]))
+    return np.unwrap(rot.heading(root))
 
 
 def _yaw(angles: np.ndarray) -> Rotation:

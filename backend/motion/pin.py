@@ -76,14 +76,14 @@ def close_loop(motion: Motion, blend: int = 2 * BLEND) -> Motion:
     Half of the difference is taken by the beginning, half by the end.
     """
     first, last = motion.rotations[0].astype(np.float64), motion.rotations[-1].astype(np.float64)
-    unturned = [rot.quaternion_multiply(yaw_quaternion(-heading(q[0])), q[0]) for q in (first, last)]
+    unturned = [rot.quaternion_multiply(rot.yaw_quaternion(-rot.heading(q[0])), q[0]) for q in (first, last)]
     meet = np.stack([first, last])
     pelvis = halfway(unturned[0], unturned[1])
     middle = np.stack([halfway(a, b) for a, b in zip(first, last, strict=True)])
     target = Target.empty(motion.frames)
     for frame, row in ((0, 0), (motion.frames - 1, 1)):
         target.rotations[frame] = middle
-        target.rotations[frame, 0] = rot.quaternion_multiply(yaw_quaternion(heading(meet[row, 0])), pelvis)
+        target.rotations[frame, 0] = rot.quaternion_multiply(rot.yaw_quaternion(rot.heading(meet[row, 0])), pelvis)
         target.joints[frame] = True
         target.translation[frame, 1] = motion.translation[[0, -1], 1].mean()
         target.place[frame, 1] = True
@@ -94,13 +94,3 @@ def halfway(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The rotation between two unit quaternions wxyz."""
     b = -b if np.dot(a, b) < 0 else b
     return (a + b) / np.linalg.norm(a + b)
-
-
-def heading(pelvis: np.ndarray) -> float:
-    """Heading in radians of a pelvis quaternion (4,) wxyz, counter-clockwise seen from above."""
-    return 2.0 * float(np.arctan2(pelvis[2], pelvis[0]))
-
-
-def yaw_quaternion(angle: float) -> np.ndarray:
-    """The rotation (4,) wxyz about the vertical."""
-    return np.array([np.cos(angle / 2), 0.0, np.sin(angle / 2), 0.0])

@@ -32,7 +32,7 @@ def metrics(motion: Motion, floor: float = 0.0) -> dict[str, float]:
     contact = toe_down[1:] & toe_down[:-1]
     low = toes[1:, :, 1] - floor < TOE_HEIGHT
     sole = (joints[:, list(CONTACT_JOINTS), 1] - REST_HEIGHTS).min(1) - floor
-    yaw = np.unwrap(2 * np.arctan2(motion.rotations[:, 0, 2], motion.rotations[:, 0, 0]).astype(np.float64))
+    yaw = np.unwrap(rot.heading(motion.rotations[:, 0]).astype(np.float64))
     step = np.diff(motion.translation.astype(np.float64), axis=0)
     forward = step[:, 0] * np.sin(yaw[:-1]) + step[:, 2] * np.cos(yaw[:-1])
     turns = np.degrees(rot.quaternion_angle(motion.rotations[:-1], motion.rotations[1:]))

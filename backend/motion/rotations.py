@@ -132,6 +132,20 @@ def minimal_rotation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.eye(3) + skew + skew @ skew / (1 + cosine)
 
 
+def heading(q: np.ndarray) -> np.ndarray:
+    """Heading (...) in radians of quaternions (...,4) wxyz: their twist about +Y, positive to the left (+X).
+
+    In -2 pi .. 2 pi, not unwrapped. Unlike :func:`yaw_of` it stays defined when the body bends over.
+    """
+    return 2.0 * np.arctan2(q[..., 2], q[..., 0])
+
+
+def yaw_quaternion(angle: np.ndarray | float) -> np.ndarray:
+    """Turns about +Y by ``angle`` radians (...) as quaternions (...,4) wxyz."""
+    half = np.asarray(angle) / 2
+    return np.stack([np.cos(half), 0 * half, np.sin(half), 0 * half], -1)
+
+
 def yaw_of(m: np.ndarray) -> np.ndarray:
     """Heading of matrices (...,3,3): the angle of their +Z axis about +Y in radians, positive to the left (+X)."""
     m = np.asarray(m)

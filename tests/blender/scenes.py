@@ -1,8 +1,11 @@
 """Scenes for the tests of blender_addon.scene: armatures built from plain data, and what Blender makes of them."""
 
+import time
+
 import bpy
 import numpy as np
 
+from blender_addon import runtime
 from blender_addon.rig import Rig
 
 
@@ -46,3 +49,11 @@ def angle_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Degrees between directions (...,3)."""
     cosine = np.sum(a * b, -1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
     return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+
+
+def tick_until_done() -> None:
+    """What Blender does in a window: call the add-on's one timer again and again, until no request runs."""
+    end = time.monotonic() + 60
+    while runtime._tick() is not None:
+        assert time.monotonic() < end, "the timer never ends"
+        time.sleep(0.01)

@@ -1,9 +1,8 @@
 """The buttons: they start, the timer finishes; the artist may do anything meanwhile."""
 
-import time
-
 import bpy
 import pytest
+from blender.scenes import tick_until_done
 
 from blender_addon import api, results, runtime
 
@@ -13,14 +12,6 @@ def settings(mannequin):
     chosen = bpy.context.scene.momug
     chosen.prompt, chosen.seconds = "a person walks", 1.5
     return chosen
-
-
-def tick_until_done():
-    """What Blender does in a window: call the one timer again and again."""
-    end = time.monotonic() + 60
-    while runtime._tick() is not None:
-        assert time.monotonic() < end, "the timer never ends"
-        time.sleep(0.01)
 
 
 def wait_for_answer(task):

@@ -1,10 +1,9 @@
 """Generate, look, decide: the buttons of the result and what they say when they cannot."""
 
-import time
-
 import bpy
 import numpy as np
 import pytest
+from blender.scenes import tick_until_done
 from blender.test_commit import keys_of, own_keys, state
 from figures import walk
 
@@ -21,13 +20,6 @@ def settings(fake, mannequin):
     chosen = bpy.context.scene.momug
     chosen.prompt, chosen.seconds = "a person walks", 1.5
     return chosen
-
-
-def tick_until_done():
-    end = time.monotonic() + 60
-    while runtime._tick() is not None:
-        assert time.monotonic() < end, "the timer never ends"
-        time.sleep(0.01)
 
 
 def generate():

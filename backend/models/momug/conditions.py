@@ -145,7 +145,8 @@ class Conditions:
 
 
 def _moved(motion: Motion, turn: float, shift: np.ndarray) -> Motion:
-    q = np.array([np.cos(turn / 2), 0.0, np.sin(turn / 2), 0.0])
+    """The motion turned by ``turn`` radians about the vertical through the origin, then moved by x, z metres."""
+    q = rot.yaw_quaternion(turn)
     rotations = motion.rotations.astype(np.float64)
     rotations[:, 0] = rot.quaternion_multiply(q, rotations[:, 0])
     translation = rot.quaternion_rotate(q, motion.translation.astype(np.float64)) + [shift[0], 0.0, shift[1]]
