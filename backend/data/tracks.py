@@ -5,7 +5,6 @@ Axes: metres, Y up; left and turning left (counter-clockwise seen from above) ar
 
 import numpy as np
 
-from backend.motion import rotations as rot
 from backend.motion.skeleton import JOINT_INDEX as J
 from backend.motion.skeleton import Motion, global_rotations
 from backend.protocol import PARENTS
@@ -35,7 +34,7 @@ class Tracks:
                 joints[:, joint] = joints[:, parent] + world[:, parent] @ motion.rest_offsets[joint]
         self.joints = joints
         root = motion.rotations[:, 0].astype(np.float64)
-        yaw = np.unwrap(rot.heading(root))
+        yaw = np.unwrap(2.0 * np.arctan2(root[:, 2], root[:, 0]))  # rotations.heading, without its need of scipy
         window = max(1, round(0.5 * self.fps))
         smooth_yaw = smooth(yaw, window)
         self.yaw = np.degrees(smooth_yaw)
