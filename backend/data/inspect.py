@@ -11,7 +11,6 @@ from backend.data import store
 from backend.data.describe import vocabulary
 from backend.data.drawing import Png, Svg
 from backend.errors import BackendError
-from backend.motion import rotations as rot
 from backend.motion.skeleton import JOINTS, Motion
 from backend.protocol import PARENTS
 
@@ -184,7 +183,7 @@ def _map(canvas: Svg | Png, motion: Motion, frames: np.ndarray, x: float, y: flo
     points = np.array([x, y]) + (way - (low + high) / 2) * scale * np.array([1, -1])
     for a, b in zip(points[:-1], points[1:], strict=True):
         canvas.line(a, b, GREY, 2)
-    yaw = rot.heading(motion.rotations[:, 0])
+    yaw = 2 * np.arctan2(motion.rotations[:, 0, 2], motion.rotations[:, 0, 0])
     for frame in frames:
         nose = points[frame] + 9 * np.array([-np.sin(yaw[frame]), -np.cos(yaw[frame])])
         canvas.line(points[frame], nose, MIDDLE, 1.5)
