@@ -210,11 +210,12 @@ class MoMugLoopTask(MoMugTask):
     """Stage 2: motion tokens pass through the language model with LoRA; captions and lengths are learned here.
 
     A step is either denoising (with probability ``denoise_share``) or captioning and length prediction:
-    L = L_text + lambda * L_motion in expectation.
+    L = L_text + lambda * L_motion in expectation. With a share of 0 only captions and lengths are trained.
     """
 
     def __init__(self, recipe: dict, data: Path, device: str, out: Path):
         super().__init__(recipe, data, device, out)
+        self.denoise_share = recipe.get("denoise_share", 0.5)
         loop = LanguageLoop(self.config, self.momug.language_model, self.momug.tokenizer).to(device)
         self.momug.loop = loop
         if "language" in recipe:
@@ -245,7 +246,7 @@ class MoMugLoopTask(MoMugTask):
         return self.momug.loop.motion_states(x_t, t, lengths, cache, mask)
 
     def loss(self, model):
-        if self.random.random() < self.recipe.get("denoise_share", 0.5):
+        if self.random.random() < self.denoise_share:
             loss, logs = super().loss(model)
             return self.recipe.get("lambda_motion", 1.0) * loss, {"motion": logs["loss"]}
         rows, captions = self._next_batch()
@@ -266,6 +267,8 @@ class MoMugLoopTask(MoMugTask):
             captions = [self.val.rows[i]["captions"][0] for i in rows]
             losses.append(self._text_losses(captions, [self.val_latents[i] for i in rows])[0].item())
         caption = float(np.mean(losses))
+        if self.denoise_share == 0:  # the motion half is left as it is: captions alone decide
+            return {"score": caption, "caption_loss": caption}
         figures = super().validate(model)
         return figures | {"score": figures["score"] + 0.3 * caption, "caption_loss": caption}
 
