@@ -42,7 +42,7 @@ BACKEND_BYTES, BACKEND_CUDA_BYTES, BLENDER_BYTES = 2_500_000_000, 10_000_000_000
 RUN_TIMEOUT = 25 * 60  # seconds for one pytest run: only a hang takes that long
 
 # bpy 4.5 may never end by itself: every child that imports it leaves with os._exit
-CHECK_BACKEND = "import torch, transformers, peft, safetensors, gguf, scipy, smplx"
+CHECK_BACKEND = "import torch, transformers, peft, safetensors, gguf, scipy"
 CHECK_BLENDER = "import bpy, os; print(bpy.app.version_string, flush=True); os._exit(0)"
 
 

