@@ -2,7 +2,8 @@
 
 Run it in place of ``python -m backend serve``: ``python tests/fake_backend.py [--mode MODE] [--steps N] [--delay S]``;
 the environment variables MOMUG_FAKE_MODE, MOMUG_FAKE_STEPS and MOMUG_FAKE_DELAY do the same. The motion is a procedural
-walk (a run when the prompt says so) that depends only on prompt, seconds and seed.
+walk (a run when the prompt says so) that depends only on prompt, seconds and seed. Given poses and places are met by
+jumping there; a timeline is its prompts one after another.
 
 Modes: ``ok``; ``garbage_start`` and ``garbage_job`` (bytes that are no frame, instead of hello / of the result);
 ``die_start``, ``die_job`` (exit code 3), ``die_once`` (the first process that gets a job dies: MOMUG_FAKE_MARK names a
@@ -42,7 +43,7 @@ MODELS = [
         "min_seconds": 1.0,
         "max_seconds": 10.0,
         "default_steps": 10,
-        "conditions": [],
+        "conditions": ["text", "timeline", "poses", "loop"],
         "presets": [{"name": "fast", "steps": 5}, {"name": "quality", "steps": 20}],
         "available": available,
         "reason": "" if available else "Its checkpoint is not installed.",
@@ -89,6 +90,40 @@ def walk(prompt: str, seconds: float, seed: int) -> dict[str, protocol.Array]:
         "translation": protocol.Array("float32", (frames, 3), translation.tobytes()),
         "contacts": protocol.Array("float32", (frames, 4), contacts.tobytes()),
     }
+
+
+def timeline(entries: list[dict], seed: int) -> tuple[dict[str, protocol.Array], list[int]]:
+    """The walks of several prompts joined (each goes on where the last one ended), and the first frame of each."""
+    parts, starts, frames, way = [], [], 0, 0.0
+    for entry in entries:
+        part = walk(entry["prompt"], entry["seconds"] or 3.0, seed)
+        moved = array("f", part["translation"].data)
+        for index in range(2, len(moved), 3):
+            moved[index] += way
+        way = moved[-1]
+        starts.append(frames)
+        frames += part["translation"].shape[0]
+        parts.append({**part, "translation": part["translation"]._replace(data=moved.tobytes())})
+    joined = {}
+    for name, first in parts[0].items():
+        data = b"".join(bytes(part[name].data) for part in parts)
+        joined[name] = protocol.Array("float32", (frames, *first.shape[1:]), data)
+    return joined, starts
+
+
+def meet(motion: dict[str, protocol.Array], wanted: dict[str, protocol.Array]) -> dict[str, protocol.Array]:
+    """The motion with what ``target/...`` arrays of the same length give put in its place."""
+    met = dict(motion)
+    pairs = (("rotations", "target/joints", 4), ("translation", "target/place", 1))
+    for name, mask, size in pairs:
+        given = wanted[f"target/{name}"]
+        values = array("f", motion[name].data)
+        asked = array("f" if given.dtype == "float32" else "d", given.data)
+        for index, yes in enumerate(bytes(wanted[mask].data)):
+            if yes:
+                values[index * size : (index + 1) * size] = array("f", asked[index * size : (index + 1) * size])
+        met[name] = motion[name]._replace(data=values.tobytes())
+    return met
 
 
 class Job(threading.Event):
@@ -226,9 +261,18 @@ class FakeBackend:
         seed = 7 if seed is None else seed
         offsets = array("f", [number for offset in protocol.REST_OFFSETS for number in offset])
         arrays = {"rest_offsets": protocol.Array("float32", (22, 3), offsets.tobytes())}
-        motions = []
+        motions, starts = [], [0]
+        entries = header.get("timeline") or []
+        if "target/rotations" in message.arrays:
+            seconds = message.arrays["target/rotations"].shape[0] / protocol.FPS
         for variation in range(header.get("variations") or 1):
-            motion = walk(header["prompt"], seconds, seed + variation)
+            if entries:
+                motion, starts = timeline(entries, seed + variation)
+                seconds = motion["translation"].shape[0] / protocol.FPS
+            else:
+                motion = walk(header["prompt"], seconds, seed + variation)
+            if "target/rotations" in message.arrays:
+                motion = meet(motion, message.arrays)
             if self.mode == "nan":
                 translation = bytearray(motion["translation"].data)
                 translation[4:8] = struct.pack("<f", math.nan)
@@ -244,7 +288,8 @@ class FakeBackend:
             arrays,
             motions=motions,
             seconds=seconds,
-            prompt=header["prompt"],
+            prompt=header.get("prompt", ""),
+            segments=starts,
             **common,
         )
 
