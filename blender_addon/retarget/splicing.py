@@ -146,9 +146,9 @@ def blended(
         values = existing + weight[:, None] * (generated - existing)
     else:
         q = _mixed(to_quaternions(mode, existing), to_quaternions(mode, generated), weight)
-        values = _written_as(mode, q, existing[0], 0)
+        values = written_as(mode, q, existing[0], 0)
         if weight[-1] < 1.0 and len(values) > 1:
-            late = _written_as(mode, q, existing[-1], -1)
+            late = written_as(mode, q, existing[-1], -1)
             cut = int(np.flatnonzero(weight >= 1.0)[-1]) if (weight >= 1.0).any() else len(values) // 2
             cut = min(max(cut, 1), len(values) - 1)
             if np.abs(values[cut] - late[cut]).max() > 1e-3:
@@ -187,7 +187,7 @@ def to_quaternions(mode: str, values: np.ndarray) -> np.ndarray:
     return rot.from_euler(values, mode)
 
 
-def _written_as(mode: str, q: np.ndarray, like: np.ndarray, frame: int) -> np.ndarray:
+def written_as(mode: str, q: np.ndarray, like: np.ndarray, frame: int) -> np.ndarray:
     """Quaternions (T,4) in a rotation mode without jumps, in the way that is nearest to ``like`` at ``frame``."""
     if mode == "QUATERNION":
         values = rot.continuous(q)
