@@ -8,7 +8,7 @@ import bpy
 from . import results, runtime, service, targets
 from .client import protocol
 from .rig import RigError
-from .scene import capture, splice, takes
+from .scene import assets, capture, splice, takes
 from .service import Error
 
 VERSION = "0.1.0"
@@ -155,13 +155,17 @@ def start_caption(
         motion = capture.capture(armature, action, frame_range)
     except RigError as error:
         raise Error("bad_motion", str(error)) from error
-    target = targets.Target(action) if action is not None else None
+    target = targets.Target(armature if action is None else action)
+    part = frame_range is not None and (action is None or (first, last) != capture.frame_span(action))
 
     def apply(header: dict, _arrays: dict) -> str:
         text = header["text"].strip()
-        kept = target.resolve() if target is not None else None
+        kept = target.resolve()
         if kept is not None and kept.library is None:
-            kept[results.CAPTION_KEY] = text
+            if part:
+                assets.set_caption_of_part(kept, first, last, text)
+            else:
+                assets.set_caption(kept, text)
             runtime.tell("")
         else:
             runtime.tell(f"Caption, not stored because the action is gone or linked: {text}")

@@ -10,11 +10,9 @@ from . import commit
 from .retarget import CanonicalMotion, rest_pose
 from .rig import BoneMap, RigError, canonical, editing
 from .scene import armature as armatures
-from .scene import capture, keys, stored_map, takes
+from .scene import assets, capture, keys, stored_map, takes
 
 log = logging.getLogger(__package__)
-
-CAPTION_KEY = "momug_caption"
 
 _health: "dict[tuple, Health]" = {}
 
@@ -145,9 +143,9 @@ def current_action(armature):
 
 
 def caption_of(armature) -> str:
-    """The caption that is stored on the armature's active action; empty when there is none."""
+    """The caption of the armature's active action (its own, without one); empty when there is none."""
     action = current_action(armature)
-    return str(action.get(CAPTION_KEY, "")) if action is not None else ""
+    return assets.caption_of(action if action is not None else armature)
 
 
 def recipe(action) -> dict:
