@@ -15,7 +15,7 @@ from backend.errors import BackendError
 from backend.language import base, text
 from backend.models import styles
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress
-from backend.models.momug import windows
+from backend.models.momug import batch, windows
 from backend.models.momug.conditions import Conditions
 from backend.models.momug.config import MoMugConfig
 from backend.models.momug.head import MotionHead
@@ -103,6 +103,12 @@ class MoMug:
         timings = {"text": encoded - began, "denoise": denoised - encoded, "decode": done - denoised}
         segments = [sum(frames[:i]) for i in range(len(frames))]
         return GenerateResult(motions, seeds, timings, warnings, segments)
+
+    def generate_batch(
+        self, requests: list[GenerateRequest], progress: Progress, cancelled: Cancelled
+    ) -> list[GenerateResult]:
+        """Several sentences together, see ``batch.generate``."""
+        return batch.generate(self, requests, progress, cancelled)
 
     def _use_style(self, name: str | None, weight: float) -> None:
         if not name and not self.styles:

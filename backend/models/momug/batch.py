@@ -1,0 +1,100 @@
+"""Several sentences at once: rows of one batch, each with its own sentence, length and seed.
+
+The decoder is causal and attention is masked, so that a row does not know how long the others are.
+"""
+
+import time
+
+import torch
+from torch import Tensor
+
+from backend.codecs.causal_vae import STRIDE
+from backend.errors import BackendError
+from backend.language import text
+from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress
+from backend.models.momug.sampling import ddim, guided
+from backend.motion import features
+from backend.protocol import FPS
+
+SHARED = ("steps", "preset", "guidance_scale", "style", "style_weight")
+
+
+def alike(request: GenerateRequest) -> tuple | None:
+    """Requests with the same answer can go through the model together; None: this one has to go alone."""
+    if request.timeline or request.target or request.loop or request.variations != 1 or request.seed is None:
+        return None
+    return tuple(getattr(request, name) for name in SHARED)
+
+
+@torch.no_grad()
+def generate(model, requests: list[GenerateRequest], progress: Progress, cancelled: Cancelled) -> list[GenerateResult]:
+    """One motion for each of ``requests``, which are all ``alike``. Raises BackendError for all of them together.
+
+    timings: each row's share, the batch's seconds divided by its rows.
+    """
+    if len({alike(request) for request in requests}) != 1 or alike(requests[0]) is None:
+        raise ValueError("these requests cannot go through the model together")
+    began = time.perf_counter()
+    first, count = requests[0], len(requests)
+    preset = model._preset(first.preset)
+    steps = first.steps or preset["steps"]
+    scale = model.config.guidance_scale if first.guidance_scale is None else first.guidance_scale
+    model._use_style(first.style, first.style_weight)
+    progress("text", 0, 1)
+    ids, mask = (x.to(model.device) for x in text.tokenise(model.tokenizer, [*(r.prompt for r in requests), ""]))
+    states, cache = model._prefix(ids, mask)
+    guesses, warnings = [None] * count, []
+    if any(request.seconds is None for request in requests):
+        guesses, warnings = model._durations(cache, mask)
+    seconds = [guess if r.seconds is None else r.seconds for r, guess in zip(requests, guesses, strict=True)]
+    low, high = model.config.min_seconds, model.config.max_seconds
+    if not all(low <= s <= high for s in seconds):
+        raise BackendError("bad_duration", f"The length must be between {low:g} and {high:g} seconds.")
+    frames = [round(s * FPS) for s in seconds]
+    sizes = [-(-f // STRIDE) for f in frames]
+    lengths = torch.tensor(sizes, device=model.device)
+    noise = torch.zeros(count, max(sizes), model.config.codec.latent)
+    for row, (request, size) in enumerate(zip(requests, sizes, strict=True)):
+        generator = torch.Generator().manual_seed(request.seed % 2**63)  # the noise that the seed gives it alone
+        noise[row, :size] = torch.randn(size, noise.shape[-1], generator=generator)
+    encoded = time.perf_counter()
+
+    rows = torch.tensor([*range(count), *[count] * count], device=model.device)
+    words, word_mask, prefix_mask = states[rows, 1:], mask[rows, 1:], mask[rows]
+    every = preset["language_every"] if model.loop else 0
+    if every:
+        cache.batch_select_indices(rows)
+    hidden, step = None, 0
+
+    def predict(x_t: Tensor, t: int) -> Tensor:
+        nonlocal hidden
+        both, twice = x_t.repeat(2, 1, 1), lengths.repeat(2)
+        times = torch.full((2 * count,), t, device=x_t.device)
+        if every and step % every == 0:
+            hidden = model.loop.motion_states(both, times, twice, cache, prefix_mask)
+            cache.crop(-(both.shape[1] + 2))
+        made = model.head(both, times, twice, words, word_mask, hidden)
+        conditional, unconditional = made.chunk(2)
+        return guided(conditional, unconditional, scale, lengths)
+
+    def on_step(index: int) -> None:
+        nonlocal step
+        step = index
+        if cancelled():
+            raise BackendError("cancelled", "The generation was cancelled.", retryable=True)
+        progress("denoise", index, steps)
+
+    latents = ddim(predict, noise.to(model.device), model.alpha_bar, steps, on_step=on_step)
+    denoised = time.perf_counter()
+    decoded = model.codec.decode(latents)
+    if not torch.isfinite(decoded).all():
+        raise BackendError("internal", "The model produced numbers that are not finite.", "Try another seed.", True)
+    decoded = decoded.cpu().numpy()
+    motions = [features.decode(row[:total]) for row, total in zip(decoded, frames, strict=True)]
+    done = time.perf_counter()
+    spans = {"text": encoded - began, "denoise": denoised - encoded, "decode": done - denoised}
+    timings = {phase: span / count for phase, span in spans.items()}
+    return [
+        GenerateResult([motion], [request.seed], dict(timings), list(warnings if request.seconds is None else []))
+        for motion, request in zip(motions, requests, strict=True)
+    ]
