@@ -31,10 +31,10 @@ DTYPES = {"float16": 2, "float32": 4, "float64": 8, "uint8": 1, "int32": 4, "int
 TYPESTRS = {"float16": "<f2", "float32": "<f4", "float64": "<f8", "uint8": "|u1", "int32": "<i4", "int64": "<i8"}
 
 # messages of the add-on
-LOAD, GENERATE, CAPTION, CANCEL, UNLOAD, PING, SHUTDOWN = (
-    "load", "generate", "caption", "cancel", "unload", "ping", "shutdown",
+LOAD, GENERATE, CAPTION, READ, WRITE, CANCEL, UNLOAD, PING, SHUTDOWN = (
+    "load", "generate", "caption", "read", "write", "cancel", "unload", "ping", "shutdown",
 )  # fmt: skip
-REQUESTS = (LOAD, GENERATE, CAPTION, CANCEL, UNLOAD, PING, SHUTDOWN)
+REQUESTS = (LOAD, GENERATE, CAPTION, READ, WRITE, CANCEL, UNLOAD, PING, SHUTDOWN)
 # messages of the backend
 HELLO, ACK, PONG, PROGRESS, PARTIAL, RESULT, ERROR = (
     "hello", "ack", "pong", "progress", "partial", "result", "error",
@@ -48,6 +48,7 @@ MAX_STEPS = 100
 MAX_GUIDANCE = 20.0
 MAX_SEED = 2**63 - 1
 MAX_CAPTION_FRAMES = 18000  # ten minutes at 30 fps
+MAX_FILE_FRAMES = 36000  # of a motion file that is read or written
 MAX_FPS = 1000.0
 
 FPS = 30
@@ -59,6 +60,13 @@ JOINTS = (
     "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
 )  # fmt: skip
 PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)
+
+# what SMPL-X has beyond these, in its order
+_FINGERS = ("index", "middle", "pinky", "ring", "thumb")
+SMPLX_JOINTS = (
+    *JOINTS, "jaw", "left_eye", "right_eye",
+    *(f"{side}_{finger}{n}" for side in ("left", "right") for finger in _FINGERS for n in (1, 2, 3)),
+)  # fmt: skip
 
 # T-pose, metres, Y up, facing +Z, left is +X; each joint's offset from its parent. A plain adult of our own, 1.75 m.
 REST_OFFSETS = (
@@ -85,6 +93,18 @@ REST_OFFSETS = (
     (0.25, 0.0, 0.0),
     (-0.25, 0.0, 0.0),
 )
+# SMPL's zero pose, from which rotations in SMPL-X and AMASS files are counted, as world turns (wxyz) of the T-pose's
+# left limbs (right ones mirror them, the rest of the body is not turned), and where SMPL-X has its pelvis then
+SMPL_ZERO_POSE = {
+    "hip": (0.998451, -0.002585, 0.0, 0.055584),
+    "knee": (0.998899, 0.042413, 0.0, -0.020028),
+    "ankle": (0.987797, 0.044919, 0.148518, -0.0135),
+    "foot": (0.987797, 0.044919, 0.148518, -0.0135),
+    "shoulder": (0.998226, 0.0, 0.052047, -0.028915),
+    "elbow": (0.999739, 0.0, 0.013098, 0.018712),
+    "wrist": (0.999739, 0.0, 0.013098, 0.018712),
+}
+SMPL_PELVIS = (0.003, -0.351, 0.012)
 # Height of the pelvis when the rest pose stands with the balls of the feet at y = 0
 REST_PELVIS_HEIGHT = 0.96
 

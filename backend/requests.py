@@ -1,6 +1,7 @@
 """What a request may ask for: every field is checked here, before any model is loaded or runs."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -137,18 +138,18 @@ def prompt(text: Any) -> str:
         raise BackendError("bad_prompt", str(error)) from error
 
 
-def caption_motion(fields: Mapping[str, Any], arrays: Mapping[str, Any]) -> Motion:
-    """The motion of a caption message; raises BackendError("bad_motion").
+def caption_motion(
+    fields: Mapping[str, Any], arrays: Mapping[str, Any], most: int = protocol.MAX_CAPTION_FRAMES
+) -> Motion:
+    """The motion of a caption or write message, of ``most`` frames at most; raises BackendError("bad_motion").
 
     ``arrays``: rotations (T,22,4) wxyz, translation (T,3) metres, rest_offsets (22,3), any float type.
     """
     fps = _number("bad_motion", fields.get("fps", protocol.FPS), "The frame rate", 1.0, protocol.MAX_FPS)
     rotations = _floats(arrays, "rotations", 3)
     frames = rotations.shape[0]
-    if not 1 <= frames <= protocol.MAX_CAPTION_FRAMES:
-        raise BackendError(
-            "bad_motion", f"The motion has {frames} frames; between 1 and {protocol.MAX_CAPTION_FRAMES} are possible."
-        )
+    if not 1 <= frames <= most:
+        raise BackendError("bad_motion", f"The motion has {frames} frames; between 1 and {most} are possible.")
     translation, offsets = _floats(arrays, "translation", 2), _floats(arrays, "rest_offsets", 2)
     joints = len(protocol.JOINTS)
     if rotations.shape != (frames, joints, 4) or translation.shape != (frames, 3) or offsets.shape != (joints, 3):
@@ -157,6 +158,48 @@ def caption_motion(fields: Mapping[str, Any], arrays: Mapping[str, Any]) -> Moti
     if (np.abs(lengths - 1) > 0.1).any():
         raise BackendError("bad_motion", "The rotations of the motion are not unit quaternions.")
     return Motion(rotations / lengths, translation, offsets, fps)
+
+
+def read_options(fields: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """(file, options of ``motion.formats.read``) of a read message; raises BackendError("bad_request").
+
+    ``fields``: path; fps of the result; where the file does not say: source_fps, up ('Y' or 'Z'); mean, std (paths).
+    """
+    path = _path(fields.get("path"), "The motion file")
+    options: dict[str, Any] = {"fps": _number("bad_request", fields.get("fps"), "The frame rate", 1.0, 1000.0)}
+    if fields.get("source_fps") is not None:
+        options["source_fps"] = _number("bad_request", fields["source_fps"], "The file's frame rate", 0.1, 10_000.0)
+    up = fields.get("up")
+    if up is not None and up not in ("Y", "Z"):
+        raise BackendError("bad_request", "The axis that points up can be Y or Z.")
+    if up is not None and path.suffix.lower() in (".bvh", ".npz", ".npy"):
+        options["up"] = up
+    for name in ("mean", "std"):
+        if fields.get(name) is not None:
+            if path.suffix.lower() != ".npy":
+                raise BackendError("bad_request", "Mean and std belong to HumanML3D features in a .npy file.")
+            options[name] = _path(fields[name], f"The file of the {name}")
+    return path, options
+
+
+def write_options(fields: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """(file, options of ``motion.formats.write``) of a write message; raises BackendError("bad_request").
+
+    ``fields``: path; features (bool), HumanML3D's 263 numbers a frame instead of joint positions.
+    """
+    path, features = _path(fields.get("path"), "The motion file"), fields.get("features", False)
+    if not isinstance(features, bool) or (features and path.suffix.lower() != ".npy"):
+        raise BackendError("bad_request", "HumanML3D features go into a .npy file.")
+    return path, {"features": True} if features else {}
+
+
+def _path(value: Any, name: str) -> Path:
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise BackendError("bad_request", f"{name} has no name.")
+    path = Path(value)
+    if not path.is_absolute():  # this process has a working folder of its own
+        raise BackendError("bad_request", f"{name} needs its whole path.")
+    return path
 
 
 def motion_arrays(motions: list[Motion]) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 import backend
@@ -218,6 +219,13 @@ class Server:
         header = message.header
         if message.type == protocol.UNLOAD:
             return self._unload_job
+        if message.type == protocol.READ:
+            path, options = requests.read_options(header)
+            return lambda job: self._read_job(job, path, options)
+        if message.type == protocol.WRITE:
+            path, options = requests.write_options(header)
+            motion = requests.caption_motion(header, message.arrays, protocol.MAX_FILE_FRAMES)
+            return lambda job: self._write_job(job, path, motion, options)
         if message.type not in (protocol.LOAD, protocol.GENERATE, protocol.CAPTION):
             raise BackendError("bad_request", f"The backend knows no request called {message.type[:40]!r}.")
         model = self._available_model(header.get("model"))
@@ -347,6 +355,40 @@ class Server:
         self._raise_if_cancelled(job)
         timings = {"load": seconds, "caption": time.monotonic() - started}
         self._send(protocol.RESULT, job.id, text=text, model=name, warnings=[], timings=timings)
+
+    def _read_job(self, job: Job, path: Path, options: dict[str, Any]) -> None:
+        from backend import requests
+        from backend.motion import formats
+
+        started = time.monotonic()
+        self._progress(job, "read", 0, 1)
+        motion = formats.read(path, **options)
+        body = formats.smplx_npz.read_body(path, **options) if path.suffix.lower() == ".npz" else None
+        if motion.frames > protocol.MAX_FILE_FRAMES:
+            told = f"{path.name}: {motion.frames} frames; at most {protocol.MAX_FILE_FRAMES} can be put on a rig."
+            raise BackendError("bad_file", told, "Cut the file in pieces.")
+        self._raise_if_cancelled(job)
+        arrays = requests.motion_arrays([motion])
+        if body is not None:
+            arrays |= {"body/rotations": body.rotations.astype("f4"), "body/translation": body.translation.astype("f4")}
+        self._send(
+            protocol.RESULT,
+            job.id,
+            arrays,
+            motions=[{"seed": 0, "frames": motion.frames, "fps": float(motion.fps)}],
+            body=list(body.joints) if body is not None else [],
+            seconds=motion.seconds,
+            warnings=[],
+            timings={"read": time.monotonic() - started},
+        )
+
+    def _write_job(self, job: Job, path: Path, motion: Any, options: dict[str, Any]) -> None:
+        from backend.motion import formats
+
+        started = time.monotonic()
+        self._progress(job, "write", 0, 1)
+        formats.write(path, motion, **options)
+        self._send(protocol.RESULT, job.id, warnings=[], timings={"write": time.monotonic() - started})
 
     def _raise_if_cancelled(self, job: Job) -> None:
         if job.cancel.is_set():

@@ -112,7 +112,7 @@ def result_arrays(kind: str, message: protocol.Message) -> "dict[str, np.ndarray
     arrays = {name: np.asarray(array) for name, array in message.arrays.items()}
     if kind == protocol.CAPTION and not isinstance(message.header.get("text"), str):
         raise protocol.ProtocolError("The backend sent a caption without text.")
-    if kind != protocol.GENERATE:
+    if kind not in (protocol.GENERATE, protocol.READ):
         return arrays
     motions = message.header.get("motions")
     if not isinstance(motions, list) or not 0 < len(motions) <= protocol.MAX_VARIATIONS:
@@ -127,6 +127,12 @@ def result_arrays(kind: str, message: protocol.Message) -> "dict[str, np.ndarray
         expected[f"{index}/rotations"] = (frames, 22, 4)
         expected[f"{index}/translation"] = (frames, 3)
         expected[f"{index}/contacts"] = (frames, 4)
+    body = message.header.get("body")  # what a file says for an SMPL body itself
+    if body:
+        if not isinstance(body, list) or not all(isinstance(joint, str) for joint in body):
+            raise protocol.ProtocolError("The backend sent a body that it does not describe.")
+        expected["body/rotations"] = (motions[0]["frames"], len(body), 4)
+        expected["body/translation"] = (motions[0]["frames"], 3)
     for name, shape in expected.items():
         if name not in arrays or arrays[name].shape != shape or arrays[name].dtype.kind != "f":
             raise protocol.ProtocolError("The backend sent a motion that is incomplete or of the wrong shape.")

@@ -9,6 +9,19 @@ from . import rotations as rot
 
 
 @dataclass
+class BodyMotion:
+    """What a file says for an SMPL body itself: see ``retarget.smpl``. Y up, as many frames a second as the motion.
+
+    joints: n names of SMPL-X joints. rotations: (T,n,4) local wxyz, counted from the body's zero pose. translation:
+    (T,3) metres, of the whole body.
+    """
+
+    joints: tuple[str, ...]
+    rotations: np.ndarray
+    translation: np.ndarray
+
+
+@dataclass
 class CanonicalMotion:
     """One motion on the canonical skeleton: 22 joints in SMPL order, metres, Y up, T-pose rest facing +Z, left +X.
 
@@ -17,6 +30,7 @@ class CanonicalMotion:
     rest_offsets: (22,3) float32 offsets from the parent joint in the T-pose, metres.
     fps: frames per second.
     contacts: (T,4) float32 in 0..1: left ankle, left ball of the foot, right ankle, right ball on the ground.
+    body: the same motion as its file has it for an SMPL body, or None; whatever changes the motion leaves it behind.
     """
 
     rotations: np.ndarray
@@ -24,6 +38,7 @@ class CanonicalMotion:
     rest_offsets: np.ndarray = field(default_factory=lambda: canonical.REST_OFFSETS.astype(np.float32))
     fps: float = canonical.FPS
     contacts: np.ndarray | None = None
+    body: BodyMotion | None = None
 
     def __post_init__(self):
         self.rotations = np.asarray(self.rotations, dtype=np.float32)

@@ -8,7 +8,7 @@ pytest.importorskip("scipy")
 from motions import walk  # noqa: E402
 
 from backend.errors import BackendError  # noqa: E402
-from backend.motion import canonical, formats, joint_matching  # noqa: E402
+from backend.motion import canonical, formats, humanml3d, joint_matching  # noqa: E402
 from backend.motion import rotations as rot  # noqa: E402
 from backend.motion.formats import amc, bvh  # noqa: E402
 from backend.motion.joint_matching import SourceMotion  # noqa: E402
@@ -141,8 +141,12 @@ def test_joint_positions_file(tmp_path):
     motion = walk(1.0)
     formats.write(tmp_path / "m.npy", motion)
     joints = np.load(tmp_path / "m.npy", allow_pickle=False)
-    assert joints.shape == (30, 22, 3) and joints.dtype == np.float32
-    np.testing.assert_allclose(joints, motion.joints(), atol=1e-6)
+    assert joints.shape == (20, 22, 3) and joints.dtype == np.float32  # HumanML3D: 20 fps, SMPL's bones
+    legs = np.linalg.norm(joints[:, 4] - joints[:, 1], axis=-1)
+    np.testing.assert_allclose(legs, np.linalg.norm(humanml3d.SMPL_REST[4]), atol=1e-5)
+    back = formats.read(tmp_path / "m.npy")
+    ours, theirs = (m.joints()[: back.frames] - m.translation[: back.frames, None] for m in (motion, back))
+    assert back.frames >= 28 and np.linalg.norm(ours - theirs, axis=-1).mean() < 0.01
 
 
 def test_amass_is_z_up(tmp_path):

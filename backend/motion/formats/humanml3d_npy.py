@@ -129,15 +129,14 @@ def _statistics(path: str | Path) -> np.ndarray:
 
 
 def write(path: Path, motion: Motion, features: bool = False) -> None:
-    """Save the joints (T,22,3) float32 of a motion in metres at its own frame rate, or its HumanML3D features.
+    """Save a motion as HumanML3D has it: joints (T,22,3) float32 on SMPL's bone lengths, metres, 20 fps, or features.
 
-    Features (T',263) are at 20 fps on SMPL's bone lengths and need at least two frames there.
+    Features (T-1,263) need at least two frames.
     """
-    array = motion.joints().astype(np.float32)
+    array = rot.resample_vectors(humanml3d.smpl_joints(motion), motion.fps, humanml3d.FPS).astype(np.float32)
     if features:
-        joints = rot.resample_vectors(humanml3d.smpl_joints(motion), motion.fps, humanml3d.FPS)
-        if len(joints) < 2:
+        if len(array) < 2:
             raise BackendError("bad_request", f"{path.name}: HumanML3D features need a tenth of a second or more.")
-        array = humanml3d.encode(joints)
+        array = humanml3d.encode(array)
     with open(path, "wb") as file:
         np.save(file, array, allow_pickle=False)
