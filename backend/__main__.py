@@ -10,6 +10,7 @@ from typing import Any
 
 from backend.errors import BackendError
 
+SOME_FAILED = 3  # exit code: the run went through, some of its jobs did not
 MODELS = ("momug", "llamo", "motiongpt")
 
 
@@ -98,6 +99,55 @@ def caption(options: argparse.Namespace) -> None:
     motion = requests.caption_motion({"fps": motion.fps}, arrays)
     model = models.load(options.model, options.device, options.precision)
     print(model.caption(motion, _show_progress, lambda: False))
+
+
+def batch(options: argparse.Namespace) -> None:
+    from backend.batch import run
+
+    if options.format not in ("npz", "bvh", "npy"):
+        raise BackendError("bad_file", f"Motions can be written as npz, bvh or npy, not {options.format!r}.")
+    settings = run.Settings(options.out, f".{options.format}", options.device, options.precision, options.batch_size)
+    pool = None
+    if options.ray:
+        from backend.batch import on_ray
+
+        pool = on_ray.pool(options.ray, options.workers, options.cpus_per_worker)
+    report = run.run(options.jobs, settings, options.model, options.manifest, _to_stderr, pool)
+    print(report)
+    if report.failed:
+        raise SystemExit(SOME_FAILED)
+
+
+def caption_batch(options: argparse.Namespace) -> None:
+    from backend import models, paths, requests
+    from backend.batch import captions, jobs, manifest
+    from backend.motion import formats
+
+    requests.available_model(options.model, models.describe(paths.checkpoints_folder()))
+    model = models.load(options.model, options.device, options.precision)
+
+    def describe(path: Path) -> list[dict[str, Any]]:
+        try:
+            motion = formats.read(path)
+            text = model.caption(motion, lambda *step: None, lambda: False)
+        except BackendError as error:
+            raise captions.Refused(error.message) from error
+        return [{"animation": path.stem, "seconds": round(motion.seconds, 3), "caption": text}]
+
+    weights = jobs.file_hash(paths.checkpoints_folder() / options.model / "config.json")
+    try:
+        now, earlier, failed = captions.run(options.folder, options.out, formats.READERS, describe, weights, _to_stderr)
+    except (captions.Refused, manifest.Busy) as error:
+        raise BackendError("bad_request", str(error)) from error
+    except OSError as error:
+        raise BackendError("bad_file", f"{options.out} could not be written: {error.strerror}.") from error
+    print(f"{now} files described, {earlier} were described already, {len(failed)} failed")
+    if failed:
+        raise SystemExit(SOME_FAILED)
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def dataset_build(options: argparse.Namespace) -> None:
@@ -258,6 +308,20 @@ def _parser() -> argparse.ArgumentParser:
         "--fps", type=_positive, metavar="N", help="the file's rate, where it says none or a wrong one (.amc: 120)"
     )
 
+    one = command(commands, "batch", batch, "turn a table of jobs into motion files", model)
+    one.add_argument("jobs", type=Path, metavar="JOBS", help=".csv, .json or .jsonl, see docs/batch.md")
+    one.add_argument("--out", required=True, metavar="DIR|URL", help="goes on with what an earlier run began there")
+    one.add_argument("--format", default="npz", help="npz (default), bvh or npy")
+    one.add_argument("--batch-size", type=_count, default=8, metavar="N", help="jobs in the model at once (default: 8)")
+    one.add_argument("--manifest", type=Path, metavar="FILE", help="default: OUT/manifest.jsonl")
+    one.add_argument("--ray", metavar="auto|ADDRESS", help="on a Ray cluster: a local one, or that at ADDRESS")
+    one.add_argument("--workers", type=_count, metavar="N", help="with --ray (default: one a GPU, or by the CPUs)")
+    one.add_argument("--cpus-per-worker", type=_count, default=2, metavar="N", help="with --ray, no GPU (default: 2)")
+
+    one = command(commands, "caption-batch", caption_batch, "describe every motion file of a folder", model)
+    one.add_argument("folder", type=Path, metavar="DIR", help="searched with its subfolders")
+    one.add_argument("--out", type=Path, required=True, metavar="FILE", help="captions.jsonl or captions.csv")
+
     dataset = commands.add_parser("dataset", help="build, inspect or encode training data").add_subparsers(
         required=True, metavar="COMMAND"
     )
@@ -314,6 +378,13 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("gguf", type=Path, metavar="GGUF")
     one.add_argument("--out", type=Path, metavar="DIR", help="default: the user's cache")
     return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 1_000_000:
+        raise argparse.ArgumentTypeError("must be at least one")
+    return number
 
 
 def _positive(text: str) -> float:

@@ -23,7 +23,18 @@ INTEGERS = ("seed", "steps")
 TABLES = ("timeline", "options")  # JSON in a cell of a CSV file
 FIELDS = (*TEXTS, *NUMBERS, *INTEGERS, "loop", *TABLES)
 # what a generate message carries, see backend/requests.py
-GENERATE = ("prompt", "timeline", "seconds", "seed", "preset", "steps", "guidance_scale", "loop", "style", "style_weight")
+GENERATE = (
+    "prompt",
+    "timeline",
+    "seconds",
+    "seed",
+    "preset",
+    "steps",
+    "guidance_scale",
+    "loop",
+    "style",
+    "style_weight",
+)
 YES, NO = ("true", "yes", "1", "x"), ("false", "no", "0", "")
 AUTO = "auto"
 MAX_NAME = 200  # bytes of one part of a name: file systems take 255, and a suffix has to fit
@@ -199,7 +210,9 @@ def _value(key: str, value: Any) -> Any:
         if isinstance(value, bool) or not math.isfinite(number) or (key in INTEGERS and number != int(number)):
             raise ValueError
     except (TypeError, ValueError, OverflowError) as error:
-        raise JobsError(f"The field '{key}' is not a {'whole ' * (key in INTEGERS)}number: {str(value)[:20]}.") from error
+        raise JobsError(
+            f"The field '{key}' is not a {'whole ' * (key in INTEGERS)}number: {str(value)[:20]}."
+        ) from error
     return (value if isinstance(value, int) else int(number)) if key in INTEGERS else number
 
 

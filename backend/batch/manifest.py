@@ -146,4 +146,3 @@ def _locked(path: Path):
         opened.close()
         raise
     return opened
-

@@ -35,6 +35,13 @@ class GenerateRequest:
     style_weight: float = 1.0
 
 
+def alike(request: GenerateRequest) -> tuple | None:
+    """Requests with the same answer can go through a model together; None: this one has to go alone."""
+    if request.timeline or request.target or request.loop or request.variations != 1 or request.seed is None:
+        return None
+    return (request.steps, request.preset, request.guidance_scale, request.style, request.style_weight)
+
+
 @dataclass
 class GenerateResult:
     """motions and the seed of each; timings in seconds by phase; warnings are whole sentences.
@@ -50,7 +57,11 @@ class GenerateResult:
 
 
 class MotionModel(Protocol):
-    """A loaded system. Both calls raise BackendError; ``cancelled`` is asked between two steps or tokens."""
+    """A loaded system. The calls raise BackendError; ``cancelled`` is asked between two steps or tokens.
+
+    A system may also have ``generate_batch(requests, progress, cancelled)``: one result for each of several requests
+    that are ``alike``.
+    """
 
     def generate(self, request: GenerateRequest, progress: Progress, cancelled: Cancelled) -> GenerateResult: ...
 

@@ -25,7 +25,8 @@ LOWER = {
 }
 # evaluation judges motion as it arrives on a body: by the add-on's own plain numpy part
 AFTER_RETARGETING = BACKEND / "evaluation" / "retargeted.py"
-SHARED = {"backend.protocol", "backend.paths"}
+SHARED = {"backend.protocol", "backend.paths", "backend.batch", "backend.batch.jobs", "backend.batch.manifest"}
+SHARED |= {"backend.batch.captions"}
 HEAVY = {"torch", "transformers", "peft", "safetensors", "scipy", "gguf", "smplx"}
 
 

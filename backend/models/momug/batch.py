@@ -11,19 +11,10 @@ from torch import Tensor
 from backend.codecs.causal_vae import STRIDE
 from backend.errors import BackendError
 from backend.language import text
-from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress
+from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress, alike
 from backend.models.momug.sampling import ddim, guided
 from backend.motion import features
 from backend.protocol import FPS
-
-SHARED = ("steps", "preset", "guidance_scale", "style", "style_weight")
-
-
-def alike(request: GenerateRequest) -> tuple | None:
-    """Requests with the same answer can go through the model together; None: this one has to go alone."""
-    if request.timeline or request.target or request.loop or request.variations != 1 or request.seed is None:
-        return None
-    return tuple(getattr(request, name) for name in SHARED)
 
 
 @torch.no_grad()
