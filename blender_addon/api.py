@@ -5,33 +5,41 @@ They may be called from Blender's main thread only. Whatever goes wrong is an :c
 ``message``, what to do about it in ``hint``; the scene is then as it was, and the next call works.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 
 import bpy
 
-from . import ask, commit, properties, results, runtime
+from . import ask, captions, commit, properties, results, rework, runtime
+from .exchange import export_motion as export
+from .exchange import import_motion
 from .rig import RigError
 from .scene import takes
 from .service import Error
 
-__all__ = ["Error", "accept", "animate", "bone_map", "caption", "change", "configure", "reject", "shutdown", "timings",
-           "wait"]  # fmt: skip
+__all__ = ["Error", "accept", "again", "animate", "bone_map", "caption", "change", "configure", "export",
+           "import_motion", "in_between", "regenerate", "reject", "reroll", "shutdown", "timings", "wait"]  # fmt: skip
 
 
 def animate(
     armature: bpy.types.Object,
-    prompt: str,
+    prompt: str = "",
     *,
     seconds: float | None = None,
+    timeline: "Sequence[tuple[str, float | None]] | None" = None,
     seed: int | None = None,
     model: str = properties.DEFAULT_MODEL,
     preset: str | None = None,
     steps: int | None = None,
     guidance_scale: float | None = None,
+    style: str | None = None,
+    style_weight: float = 1.0,
     variations: int = 1,
     frame_start: int | None = None,
     frame_range: "tuple[int, int] | None" = None,
+    poses: "Mapping[int, str | int | bpy.types.Action] | None" = None,
+    path: "bpy.types.Object | bpy.types.Collection | Sequence[Sequence[float]] | None" = None,
+    keep_bones: "Sequence[str] | None" = None,
     destination: str = "ACTION",
     bones: "Sequence[str] | None" = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -39,39 +47,167 @@ def animate(
 ) -> "bpy.types.Action | list[bpy.types.Action]":
     """Make the motion that ``prompt`` describes, as a new active action of ``armature``.
 
-    seconds: length; None lets the model decide. seed: None draws one (it is stored on the action). steps,
-    guidance_scale and preset: None is the model's own choice. variations: with more than one, a list of actions comes
-    back and the first is active. frame_start: where the motion begins; None is the current frame. frame_range:
-    first and last frame to fill exactly, in place of seconds and frame_start. destination: "ACTION" (new and active),
-    "NLA" (a strip on top) or "SPLICE" (into the active action, whose keys elsewhere stay bit for bit). bones: the only
-    ones that may get keys. options: in_place, loop, foot_lock, clear_hands, reduce, reduce_degrees, reduce_cm,
-    blend_in and blend_out (frames), ik_legs, ik_arms; see ``takes.Options``. progress: called with (phase, step,
-    total). What was there comes back with :func:`reject`. The scene's frame rate and range stay as they are. Raises
-    Error.
+    seconds: length; None lets the model decide. timeline: several (prompt, seconds or None) that become one continuous
+    motion, in place of ``prompt`` and ``seconds``; :func:`reroll` makes one of them anew. seed: None draws one (it is
+    stored on the action). steps, guidance_scale and preset: None is the model's own choice. style, style_weight: an
+    installed style pack, and how much of it, 0 to 1. variations: with more than one, a list of actions comes back and
+    the first is active. frame_start: where the motion begins; None is the current frame. frame_range: first and last
+    frame to fill exactly, in place of seconds and frame_start.
+
+    poses: frame of the scene -> the pose to have there, met exactly: "current" (the present pose, keyed or not), "keys"
+    (what the animation shows at that frame), the number of another frame whose pose it shall be, or an action (a pose
+    of a pose library). Without a length the last of them is the end. path: a curve object, a collection of objects to
+    pass in the order of their names, or points (x, y), world, to go along at even speed; without a length as long as
+    a walk takes. keep_bones: these stay as they are, and the others are made to go with them; for destination "NLA" or
+    "SPLICE".
+
+    destination: "ACTION" (new and active), "NLA" (a strip on top) or "SPLICE" (into the active action, whose keys
+    elsewhere stay bit for bit). bones: the only ones that may get keys. options: in_place, loop, foot_lock,
+    clear_hands, reduce, reduce_degrees, reduce_cm, blend_in and blend_out (frames), ik_legs, ik_arms; see
+    ``takes.Options``. progress: called with (phase, step, total). What was there comes back with :func:`reject`. The
+    scene's frame rate and range stay as they are. Raises Error.
     """
-    try:
-        chosen = takes.Options(destination=destination, **options)
-    except TypeError as error:
-        raise Error("bad_request", "There is no such option of a result.", str(error)) from error
-    if destination not in takes.DESTINATIONS:
-        raise Error("bad_request", f"There is no destination '{destination}'.", ", ".join(takes.DESTINATIONS))
+    chosen = _options({**options, "destination": destination})
     task = ask.start_animate(
         armature,
         prompt,
         seconds=seconds,
+        timeline=timeline,
         seed=seed,
         model=model,
         preset=preset,
         steps=steps,
         guidance_scale=guidance_scale,
+        style=style,
+        style_weight=style_weight,
         variations=variations,
         frame_start=frame_start,
         frame_range=frame_range,
+        poses=poses,
+        path=path,
+        keep_bones=keep_bones,
         options=chosen,
         only=None if bones is None else list(bones),
     )
     actions = runtime.wait(task, progress)
     return actions[0] if variations == 1 or destination == takes.SPLICE else actions
+
+
+def regenerate(
+    armature: bpy.types.Object,
+    frame_range: "tuple[int, int]",
+    prompt: str,
+    *,
+    seed: int | None = None,
+    model: str = properties.DEFAULT_MODEL,
+    preset: str | None = None,
+    steps: int | None = None,
+    guidance_scale: float | None = None,
+    style: str | None = None,
+    style_weight: float = 1.0,
+    variations: int = 1,
+    keep_bones: "Sequence[str] | None" = None,
+    destination: str = "SPLICE",
+    progress: Callable[[str, int, int], None] | None = None,
+    **options: object,
+) -> bpy.types.Action:
+    """Make the frames of ``frame_range`` (first and last) of ``armature``'s animation anew; returns the action.
+
+    The model sees half a second on either side and goes on from there; the first and the last frame show exactly what
+    they showed before, and keys outside the range stay bit for bit. keep_bones: bones that keep their keys in the range
+    too. destination: "SPLICE" (the active action) or "NLA". The rest is as for :func:`animate`. Raises Error.
+    """
+    task = rework.start_regenerate(
+        armature,
+        frame_range,
+        prompt,
+        keep_bones=keep_bones,
+        options=_options({**options, "destination": destination}),
+        seed=seed,
+        model=model,
+        preset=preset,
+        steps=steps,
+        guidance_scale=guidance_scale,
+        style=style,
+        style_weight=style_weight,
+        variations=variations,
+    )
+    return runtime.wait(task, progress)[0]
+
+
+def in_between(
+    armature: bpy.types.Object,
+    frames: "Sequence[int] | None",
+    prompt: str,
+    *,
+    seed: int | None = None,
+    model: str = properties.DEFAULT_MODEL,
+    preset: str | None = None,
+    steps: int | None = None,
+    guidance_scale: float | None = None,
+    style: str | None = None,
+    style_weight: float = 1.0,
+    variations: int = 1,
+    keep_bones: "Sequence[str] | None" = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    **options: object,
+) -> bpy.types.Action:
+    """Motion between the poses that the animation of ``armature`` shows at ``frames`` (two at least, None: all frames
+    with keys), in its active action, which is returned.
+
+    Keys at these frames stay bit for bit, and the pose is exactly the same; keys between them are replaced. The rest is
+    as for :func:`animate`. Raises Error.
+    """
+    task = rework.start_in_between(
+        armature,
+        frames,
+        prompt,
+        keep_bones=keep_bones,
+        options=_options(options),
+        seed=seed,
+        model=model,
+        preset=preset,
+        steps=steps,
+        guidance_scale=guidance_scale,
+        style=style,
+        style_weight=style_weight,
+        variations=variations,
+    )
+    return runtime.wait(task, progress)[0]
+
+
+def reroll(
+    armature: bpy.types.Object,
+    block: int,
+    prompt: str | None = None,
+    *,
+    seed: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> bpy.types.Action:
+    """Make one block (counted from 0) of the timeline on ``armature`` anew, with another seed or ``prompt``; returns
+    the action. It keeps its length, and the keys of the other blocks stay as they are. Raises Error."""
+    return runtime.wait(rework.start_reroll(armature, block, prompt, seed=seed), progress)
+
+
+def again(
+    armature: bpy.types.Object,
+    *,
+    seed: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> "list[bpy.types.Action]":
+    """Run the prompt and settings that are stored with the motion on ``armature`` once more; ``seed`` None draws a new
+    one. Returns the actions. Raises Error."""
+    return runtime.wait(rework.start_again(armature, seed=seed), progress)
+
+
+def _options(given: "dict[str, object]") -> takes.Options:
+    try:
+        chosen = takes.Options(**given)
+    except TypeError as error:
+        raise Error("bad_request", "There is no such option of a result.", str(error)) from error
+    if chosen.destination not in takes.DESTINATIONS:
+        raise Error("bad_request", f"There is no destination '{chosen.destination}'.", ", ".join(takes.DESTINATIONS))
+    return chosen
 
 
 def accept(armature: bpy.types.Object, keep_others: bool = False) -> None:
@@ -101,25 +237,37 @@ def _decide(what: Callable[..., str], armature: bpy.types.Object, *arguments: ob
 
 
 def caption(
-    armature_or_action: "bpy.types.Object | bpy.types.Action",
+    what: "bpy.types.Object | bpy.types.Action | bpy.types.NlaStrip | Sequence",
     *,
     armature: bpy.types.Object | None = None,
     model: str = properties.DEFAULT_MODEL,
     frame_range: tuple[int, int] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
-) -> str:
-    """What the character does, in words; also stored on the action.
+) -> "str | list[str]":
+    """What the character does, in words; also kept with the action, and as description and tags when it is an asset.
 
-    An armature means its active action. An action needs the armature it was made for: ``armature``, or the one object
-    that uses it. frame_range: first and last frame, None for the whole action. Raises Error.
+    An armature means whatever moves it: its active action, else its NLA. An action needs the armature it was made for:
+    ``armature``, or the one object that uses it. An NLA strip means the part of its action that it plays. A sequence of
+    them gives a list, in order. frame_range: first and last frame, None for all of it; the caption of a part is kept
+    beside that of the whole. Raises Error; what was described before the error is kept.
     """
-    action = None
-    if isinstance(armature_or_action, bpy.types.Action):
-        action = armature_or_action
-        armature = armature or _user_of(action)
+    if isinstance(what, Sequence):
+        return [
+            caption(one, armature=armature, model=model, frame_range=frame_range, progress=progress) for one in what
+        ]
+    if isinstance(what, bpy.types.NlaStrip):
+        item = captions.of_strip(what, armature)
+    elif isinstance(what, bpy.types.Action):
+        item = captions.item(armature, what) if armature is not None else captions.of_action(what)
     else:
-        armature = armature_or_action
-    return runtime.wait(ask.start_caption(armature, action=action, model=model, frame_range=frame_range), progress)
+        return runtime.wait(ask.start_caption(what, model=model, frame_range=frame_range), progress)
+    task = ask.start_caption(
+        item.armature.resolve(),
+        action=item.action.resolve(),
+        model=model,
+        frame_range=frame_range or item.frames,
+    )
+    return runtime.wait(task, progress)
 
 
 def bone_map(armature: bpy.types.Object) -> dict[str, str | list[str] | None]:
@@ -154,21 +302,3 @@ def timings() -> dict[str, float]:
 def shutdown() -> None:
     """End the backend and give its memory back. It starts again when it is needed."""
     runtime.shutdown()
-
-
-def _user_of(action: bpy.types.Action) -> bpy.types.Object | None:
-    for candidate in bpy.data.objects:
-        if candidate.type == "ARMATURE" and _uses(candidate, action):
-            return candidate
-    raise Error(
-        "bad_request", f"No armature uses the action '{action.name}'.", "Pass the armature it was made for as well."
-    )
-
-
-def _uses(armature: bpy.types.Object, action: bpy.types.Action) -> bool:
-    """Is ``action`` the active one of ``armature``, or on its NLA?"""
-    animation = armature.animation_data
-    if animation is None:
-        return False
-    strips = (strip for track in animation.nla_tracks for strip in track.strips)
-    return animation.action == action or any(strip.action == action for strip in strips)

@@ -3,15 +3,20 @@
 The one path for buttons and scripts. Nothing here waits, and nothing changes the scene before the answer has come.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 import bpy
 
-from . import results, runtime, service, targets
+from . import conditions, costs, results, runtime, service, targets
 from .client import protocol
+from .retarget import CanonicalMotion
 from .rig import RigError
 from .scene import assets, capture, splice, takes
 from .service import Error
 
 VERSION = "0.1.0"
+Timeline = Sequence["tuple[str, float | None]"]
 
 
 def why_not(armature) -> str:
@@ -23,35 +28,25 @@ def why_not(armature) -> str:
     return results.map_health(armature).problem
 
 
-def start_animate(
-    armature,
-    prompt: str,
+def checked(
+    prompt: str = "",
     *,
-    seconds: float | None = None,
-    seed: int | None = None,
+    seconds: "float | None" = None,
+    seed: "int | None" = None,
     model: str = "momug",
-    preset: str | None = None,
-    steps: int | None = None,
-    guidance_scale: float | None = None,
+    preset: "str | None" = None,
+    steps: "int | None" = None,
+    guidance_scale: "float | None" = None,
     variations: int = 1,
-    frame_start: int | None = None,
-    frame_range: "tuple[int, int] | None" = None,
-    options: "takes.Options | None" = None,
-    only: "list[str] | None" = None,
-    scene=None,
-    extend_timeline: bool = False,
-    undo_step: bool = False,
-) -> runtime.Task:
-    """Ask for a motion and return at once; the result of the task is a list of actions. See ``api.animate``.
-
-    frame_range: first and last frame that the motion fills exactly, in place of ``seconds`` and ``frame_start``.
-    options, only: see ``commit.make``. Raises Error when the request cannot be made; the scene changes only when
-    the answer has come.
-    """
-    runtime.check_idle()
-    scene = scene or bpy.context.scene
+    timeline: "Timeline | None" = None,
+    style: "str | None" = None,
+    style_weight: float = 1.0,
+) -> dict:
+    """The fields of a ``generate`` message after a look at each of them. Raises Error."""
+    parts = [(one[0], one[1]) for one in timeline] if timeline else []
     try:
-        prompt = protocol.clean_prompt(prompt)
+        parts = [(protocol.clean_prompt(text), length) for text, length in parts]
+        prompt = ", then ".join(text for text, _ in parts) if parts else protocol.clean_prompt(prompt)
         if seed is not None:
             seed = protocol.check_number(seed, "The seed", 0, protocol.MAX_SEED, integer=True)
         if steps is not None:
@@ -61,64 +56,141 @@ def start_animate(
         variations = protocol.check_number(
             variations, "The number of variations", 1, protocol.MAX_VARIATIONS, integer=True
         )
+        style_weight = protocol.check_number(style_weight, "The weight of the style", 0.0, 1.0)
     except protocol.ProtocolError as error:
         raise Error("bad_prompt" if "prompt" in str(error) else "bad_request", str(error)) from error
-    options = options or takes.Options()
-    frames = 0
-    if frame_range is not None:
-        frame_start, frames = int(frame_range[0]), int(frame_range[1]) - int(frame_range[0]) + 1
-        if frames < 2:
-            raise Error("bad_request", "The frame range ends before it has begun.")
-        seconds = frames / capture.scene_fps(scene)
-    service.check_request(model, seconds)
-    _require_map(armature)
-    if options.destination == takes.SPLICE:
-        sentence = splice.why_not(armature, results.current_action(armature))
-        if sentence:
-            raise Error("bad_armature", sentence)
-    request = {
+    for _, length in parts:
+        service.check_request(model, length)
+    if not parts:
+        service.check_request(model, seconds)
+    fields = {
         "model": model,
         "prompt": prompt,
-        "seconds": None if seconds is None else float(seconds),
+        "seconds": None if seconds is None or parts else float(seconds),
         "seed": seed,
         "steps": steps,
         "guidance_scale": guidance_scale,
         "preset": preset,
         "variations": variations,
     }
+    if parts:
+        conditions.require(model, "timeline", "several prompts in one motion")
+        fields["timeline"] = [
+            {"prompt": text, "seconds": None if length is None else float(length)} for text, length in parts
+        ]
+    if style:
+        fields |= {"style": style, "style_weight": style_weight}
+    return fields
+
+
+def start_animate(
+    armature,
+    prompt: str = "",
+    *,
+    frame_start: "int | None" = None,
+    frame_range: "tuple[int, int] | None" = None,
+    options: "takes.Options | None" = None,
+    only: "list[str] | None" = None,
+    poses: "Mapping[int, object] | None" = None,
+    path: object = None,
+    keep_bones: "Sequence[str] | None" = None,
+    scene=None,
+    extend_timeline: bool = False,
+    undo_step: bool = False,
+    **asked: object,
+) -> runtime.Task:
+    """Ask for a motion and return at once; the result of the task is a list of actions. See ``api.animate``.
+
+    frame_range: first and last frame that the motion fills exactly, in place of ``seconds`` and ``frame_start``.
+    options, only: see ``commit.make``. poses, path, keep_bones: see ``api.animate``. asked: see :func:`checked`. Raises
+    Error when the request cannot be made; the scene changes only when the answer has come.
+    """
+    runtime.check_idle()
+    scene, options = scene or bpy.context.scene, options or takes.Options()
+    frames = 0
+    first = scene.frame_current if frame_start is None else int(frame_start)
+    if frame_range is not None:
+        first, frames = int(frame_range[0]), int(frame_range[1]) - int(frame_range[0]) + 1
+        if frames < 2:
+            raise Error("bad_request", "The frame range ends before it has begun.")
+        asked["seconds"] = frames / capture.scene_fps(scene)
+    fields = checked(prompt, **asked)
+    require_map(armature)
+    require_room(armature, options)
+    wish = conditions.for_motion(
+        armature,
+        scene,
+        fields["model"],
+        seconds=fields["seconds"],
+        first=first,
+        last=first + frames - 1 if frames else None,
+        given_poses=poses,
+        path=path,
+        keep=keep_bones,
+    )
+    if wish is not None and "timeline" in fields:
+        raise Error("bad_request", "A timeline cannot meet poses, paths or bones that stay yet.", "Do one of them.")
+    if keep_bones and options.destination == takes.ACTION:
+        raise Error(
+            "bad_request",
+            "Bones that stay need the action they are in.",
+            "Put the motion into this action or on an NLA strip.",
+        )
+    place = Place(first, frames, options, only)
+    return send(armature, fields, place, wish, scene=scene, extend_timeline=extend_timeline, undo_step=undo_step)
+
+
+@dataclass
+class Place:
+    """Where an answer goes: first frame, exact number of frames (0: as it comes), how, and the bones that may move."""
+
+    first: int
+    frames: int
+    options: takes.Options
+    only: "list[str] | None" = None
+
+
+def send(
+    armature,
+    fields: dict,
+    place: Place,
+    wish: "conditions.Wish | None" = None,
+    *,
+    scene=None,
+    extend_timeline: bool = False,
+    undo_step: bool = False,
+) -> runtime.Task:
+    """Send the ``fields`` of :func:`checked`; what comes back goes to ``place``, met with ``wish``. Raises Error."""
+    scene, options = scene or bpy.context.scene, place.options
     target, scene_target = targets.Target(armature), targets.Target(scene)
-    frame_start = scene.frame_current if frame_start is None else int(frame_start)
+    if options.loop and conditions.can(fields["model"], "loop"):
+        fields = {**fields, "loop": True}
+    only = place.only
+    if wish is not None and wish.only is not None:
+        only = wish.only if only is None else [name for name in wish.only if name in set(only)]
 
     def apply(header: dict, arrays: dict) -> list:
         rig = _resolve(target, f"The armature '{target.name}' is gone, so its motion was not applied.")
         where = scene_target.resolve() or bpy.context.scene
         motions = results.motions_of(header, arrays)
-        recipes = [
-            {
-                "generator": f"MoMug {VERSION}",
-                "prompt": prompt,
-                "requested_seconds": request["seconds"],
-                "seconds": round(motion.frames / motion.fps, 3),
-                "seed": entry["seed"],
-                "model": model,
-                "steps": steps,
-                "preset": preset,
-                "guidance_scale": guidance_scale,
-            }
-            for motion, entry in zip(motions, header["motions"], strict=True)
-        ]
+        seeds = [entry["seed"] for entry in header["motions"]]
+        if wish is not None:
+            motions = [wish.cut(motion) for motion in motions]
+        recipes = [recipe(fields, header, motion, seed) for motion, seed in zip(motions, seeds, strict=True)]
         end = where.frame_end
         actions = results.apply_motions(
             rig,
             where,
             motions,
             recipes,
-            frame_start=frame_start,
+            frame_start=place.first,
             extend_timeline=extend_timeline,
             options=options,
-            frames=frames,
+            frames=place.frames if wish is None else wish.frames,
             only=only,
+            wish=wish,
         )
+        costs.remember({**fields, "poses": wish is not None}, header, motions)
         made = f"'{actions[0].name}' is on {rig.name}"
         if options.destination == takes.SPLICE:
             take = takes.read(actions[0])[-1]
@@ -130,7 +202,36 @@ def start_animate(
         runtime.tell(" ".join([f"{made}.", *results.warnings(rig)]))
         return actions
 
-    return runtime.start(protocol.GENERATE, request, None, apply, "MoMug: Generate" if undo_step else "")
+    arrays = wish.given.arrays() if wish is not None else None
+    return runtime.start(protocol.GENERATE, fields, arrays, apply, "MoMug: Generate" if undo_step else "")
+
+
+def recipe(fields: dict, header: dict, motion: CanonicalMotion, seed: int) -> dict:
+    """What is stored with a motion, for making it again."""
+    told = {
+        "generator": f"MoMug {VERSION}",
+        "prompt": fields["prompt"],
+        "requested_seconds": fields["seconds"],
+        "seconds": round(motion.frames / motion.fps, 3),
+        "seed": seed,
+        **{name: fields[name] for name in ("model", "steps", "preset", "guidance_scale")},
+        **{name: fields[name] for name in ("style", "style_weight") if name in fields},
+    }
+    if "timeline" in fields:
+        starts = header.get("segments")
+        count = len(fields["timeline"])
+        if not isinstance(starts, list) or len(starts) != count or not all(isinstance(x, int) for x in starts):
+            raise Error("bad_result", "The model did not say where the prompts of the timeline begin.")
+        told["timeline"] = [{**part, "first": at} for part, at in zip(fields["timeline"], starts, strict=True)]
+    return told
+
+
+def require_room(armature, options: takes.Options) -> None:
+    """Raises Error when the motion cannot go where ``options`` say."""
+    if options.destination == takes.SPLICE:
+        sentence = splice.why_not(armature, results.current_action(armature))
+        if sentence:
+            raise Error("bad_armature", sentence)
 
 
 def start_caption(
@@ -145,7 +246,7 @@ def start_caption(
     """Ask for the caption of an animation and return at once; the task's result is the text. See ``api.caption``."""
     runtime.check_idle()
     service.check_request(model, None)
-    _require_map(armature)
+    require_map(armature)
     action = action or results.current_action(armature)
     first, last = capture.frame_span(action, frame_range)
     limit = protocol.MAX_CAPTION_FRAMES / protocol.FPS
@@ -180,7 +281,8 @@ def start_caption(
     return runtime.start(protocol.CAPTION, fields, arrays, apply, "MoMug: Caption" if undo_step else "")
 
 
-def _require_map(armature) -> None:
+def require_map(armature) -> None:
+    """Raises Error for an armature that cannot be animated."""
     try:
         results.require_map(armature)
     except RigError as error:

@@ -16,6 +16,7 @@ from .scene.takes import ACCEPTED, ACTION, NLA, PENDING, SPLICE, Options, Take
 from .staging import Guard, Stage, bring_back
 
 LONGEST_NAME = 48
+BLEND = 4  # frames over which a new part of a motion runs into the rest of it
 
 
 @dataclass
@@ -67,14 +68,19 @@ def make(
     frame_start: int,
     frames: int = 0,
     only: "list[str] | None" = None,
+    pins: "list | None" = None,
+    given: str = "",
+    placed: bool = False,
 ) -> list:
     """Put ``motions`` (variations of one thing) on ``armature``, the first one to be seen. Returns the actions.
 
     frames: exactly so many frames of the scene; 0 for as long as the motion is. only: the bones that may get keys.
+    pins, given: see ``Take``. placed: the motion stands already where it has to, and is not moved.
     """
-    stage = Stage(armature, scene, options, frame_start, frames, only)
+    anchors = [None, None] if placed else None
+    stage = Stage(armature, scene, options, frame_start, frames, only, anchors, pins)
     if options.destination == SPLICE:
-        return [_make_splice(stage, motions, recipes)]
+        return [_make_splice(stage, motions, recipes, pins or [], given)]
     guard = Guard(armature)
     take_id = uuid.uuid4().hex[:12]
     try:
@@ -84,7 +90,8 @@ def make(
             action, _ = keys.make_action(
                 armature, animation, action_name(recipe), frame_start, recipe, stage.channels(animation)
             )
-            take = Take(take_id, index, options=options, recipes=[recipe], only=only, frames=frames)
+            take = Take(take_id, index, options=options, recipes=[recipe], only=only, frames=frames, given=given)
+            take.pins, take.placed = pins or [], placed
             take.first, take.last = frame_start, frame_start + animation.frames - 1
             take.anchors = stage.anchors
             take.former = guard.record
@@ -134,13 +141,13 @@ def _show_first(armature, actions: list, guard: Guard, stage: Stage) -> None:
         strip.blend_out = min(options.blend_out, length / 2)
 
 
-def _make_splice(stage: Stage, motions: list[CanonicalMotion], recipes: list[dict]):
+def _make_splice(stage: Stage, motions: list[CanonicalMotion], recipes: list[dict], pins: list, given: str):
     action = stage.action
     sentence = splice.why_not(stage.armature, action)
     if sentence:
         raise RigError(sentence)
     take = Take(uuid.uuid4().hex[:12], options=stage.options, recipes=recipes, only=stage.only, frames=stage.frames)
-    take.first = stage.first
+    take.first, take.pins, take.given, take.placed = stage.first, pins, given, stage.anchors is not None
     _write_splice(stage, action, take, motions[0])
     for index, motion in enumerate(motions):
         takes.keep_motion(action, take.id, index, motion)
@@ -150,7 +157,13 @@ def _make_splice(stage: Stage, motions: list[CanonicalMotion], recipes: list[dic
 def _write_splice(stage: Stage, action, take: Take, motion: CanonicalMotion) -> None:
     animation = stage.animation(motion)
     done = splice.splice(
-        stage.armature, action, stage.channels(animation), take.first, stage.options.blend_in, stage.options.blend_out
+        stage.armature,
+        action,
+        stage.channels(animation),
+        take.first,
+        stage.options.blend_in,
+        stage.options.blend_out,
+        stage.kept,
     )
     take.last, take.written, take.anchors = done.last, done.written, stage.anchors
     take.curves = [list(curve_id) for curve_id in done.removed]
@@ -178,8 +191,8 @@ def _digest(armature, action, take: Take) -> int:
 
 
 def action_name(recipe: dict) -> str:
-    """A name the artist recognises: the prompt, cut at a word."""
-    name = " ".join(str(recipe.get("prompt", "")).split())
+    """A name the artist recognises: the prompt, cut at a word, or the name of the file."""
+    name = " ".join(str(recipe.get("prompt") or recipe.get("name", "")).split())
     if len(name) > LONGEST_NAME:
         name = name[:LONGEST_NAME].rsplit(" ", 1)[0] + "…"
     return name
@@ -305,16 +318,53 @@ def change(armature, scene, **changed) -> str:
     everything = [(one, _take_of(one, take.id)) for one in siblings(action, take)]
     for one, its in everything:
         _check_unedited(armature, one, its)
-    stage = Stage(armature, scene, options, take.first, take.frames, take.only, take.anchors)
+    stage = Stage(armature, scene, options, take.first, take.frames, take.only, take.anchors, take.pins)
     ready = []
     for one, its in everything:
-        animation = stage.animation(_stored_motion(one, its))
+        animation = stage.animation(stored_motion_of(one, its))
         ready.append((one, its, animation, stage.channels(animation)))
     for one, its, animation, wanted in ready:
         _rewrite(armature, one, replace(its, options=options), animation, wanted)
     if found.strip is not None:
         found.strip.action_frame_start, found.strip.action_frame_end = action.frame_range
     return f"'{action.name}' was made again from the same motion."
+
+
+def replace_part(armature, scene, take_id: str, motion: CanonicalMotion, recipe: dict, start: int, stop: int):
+    """Let the take ``take_id`` on ``armature`` show ``motion`` where it differs from the stored one; the action.
+
+    start, stop: the frames of ``motion`` (stop exclusive) that are new. Keys of other frames stay bit for bit, but for
+    a motion that loops, whose ends depend on all of it.
+    """
+    found = current(armature)
+    if found is None or found.take.id != take_id:
+        raise RigError("The motion on the armature is another one by now.")
+    action, take = found.action, found.take
+    _check_unedited(armature, action, take)
+    stage = Stage(armature, scene, take.options, take.first, take.frames, take.only, take.anchors, take.pins)
+    animation = stage.animation(motion)
+    wanted = stage.channels(animation)
+    recipes = [*take.recipes[: take.shown], recipe, *take.recipes[take.shown + 1 :]]
+    take = replace(take, recipes=recipes)
+    if take.options.loop:
+        _rewrite(armature, action, take, animation, wanted)
+    else:
+        rate = (animation.frames - 1) / (motion.frames - 1)
+        first, last = round(start * rate), round((stop - 1) * rate)
+        parts = [_cut(channel, first, last + 1) for channel in wanted if not channel.single]
+        parts = [part for part in parts if part.keep is None or part.keep.any()]
+        splice.splice(armature, action, parts, take.first + first, BLEND, BLEND)
+        take.written = _digest(armature, action, take)
+        takes.put(action, take)
+    takes.keep_motion(action, take.id, take.shown if take.options.destination == SPLICE else 0, motion)
+    if take.options.destination != SPLICE:
+        keys.write_metadata(action, recipe)
+    return action
+
+
+def _cut(channel, start: int, stop: int):
+    keep = None if channel.keep is None else channel.keep[start:stop]
+    return replace(channel, values=channel.values[start:stop], keep=keep)
 
 
 def _rewrite(armature, action, take: Take, animation: RigAnimation, wanted: list) -> None:
@@ -334,17 +384,22 @@ def _rewrite(armature, action, take: Take, animation: RigAnimation, wanted: list
 
 def _again(armature, scene, action, take: Take) -> None:
     """Splice once more with other options or another variation."""
-    motion = _stored_motion(action, take)
+    motion = stored_motion_of(action, take)
     former = _take_of(action, take.id)
     _check_unedited(armature, action, former)
     _take_out(armature, action, former)
     try:
-        stage = Stage(armature, scene, take.options, take.first, take.frames, take.only)
+        stage = _stage_again(armature, scene, take)
         _write_splice(stage, action, take, motion)
     except Exception:
-        stage = Stage(armature, scene, former.options, former.first, former.frames, former.only)
-        _write_splice(stage, action, former, _stored_motion(action, former))
+        stage = _stage_again(armature, scene, former)
+        _write_splice(stage, action, former, stored_motion_of(action, former))
         raise
+
+
+def _stage_again(armature, scene, take: Take) -> Stage:
+    anchors = [None, None] if take.placed else None
+    return Stage(armature, scene, take.options, take.first, take.frames, take.only, anchors, take.pins)
 
 
 def _move(armature, scene, found: Found, options: Options) -> str:
@@ -358,7 +413,7 @@ def _move(armature, scene, found: Found, options: Options) -> str:
         holders = [(one, _take_of(one, take.id), 0) for one in siblings(action, take)]
     for one, its, _ in holders:
         _check_unedited(armature, one, its)
-    motions = [_stored_motion(one, its, index) for one, its, index in holders]
+    motions = [stored_motion_of(one, its, index) for one, its, index in holders]
     recipes = [its.recipes[index] for _, its, index in holders]
     if options.destination == SPLICE:
         former = action.get(takes.FORMER)
@@ -367,6 +422,7 @@ def _move(armature, scene, found: Found, options: Options) -> str:
             raise RigError(sentence)
     shown, _ = variations(found)
     place = {"frame_start": take.first, "frames": take.frames, "only": take.only}
+    place |= {"pins": take.pins, "given": take.given, "placed": take.placed}
     reject(armature)
     try:
         made = make(armature, scene, motions, recipes, options, **place)
@@ -389,7 +445,13 @@ def _take_of(action, take_id: str) -> Take:
     return next(take for take in takes.read(action) if take.id == take_id)
 
 
-def _stored_motion(action, take: Take, index: "int | None" = None) -> CanonicalMotion:
+def stored_motion(found: Found) -> CanonicalMotion:
+    """The canonical motion behind what is shown. Raises RigError."""
+    return stored_motion_of(found.action, found.take)
+
+
+def stored_motion_of(action, take: Take, index: "int | None" = None) -> CanonicalMotion:
+    """The canonical motion of a variation of a take, of the one that is shown when None. Raises RigError."""
     if index is None:
         index = take.shown
     motion = takes.motion(action, take.id, index)

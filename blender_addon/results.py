@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import bpy
 
 from . import commit
-from .retarget import CanonicalMotion, rest_pose
+from .retarget import BodyMotion, CanonicalMotion, rest_pose
 from .rig import BoneMap, RigError, canonical, editing
 from .scene import armature as armatures
 from .scene import assets, capture, keys, stored_map, takes
@@ -94,13 +94,24 @@ def require_map(armature):
 
 
 def apply_motions(
-    armature, scene, motions, recipes, *, frame_start: int, extend_timeline: bool, options=None, frames=0, only=None
+    armature,
+    scene,
+    motions,
+    recipes,
+    *,
+    frame_start: int,
+    extend_timeline: bool,
+    options=None,
+    frames=0,
+    only=None,
+    wish=None,
 ) -> list:
     """Put ``motions`` on ``armature``, each as an action of its own (spliced: one), the first one shown; the actions.
 
     motions: CanonicalMotion objects, variations of one thing; recipes: what is stored with each, for making it again.
-    options, frames, only: see ``commit.make``. The frame rate of ``scene`` stays; its end moves only with
-    ``extend_timeline`` and only outwards. On any exception the scene is as it was.
+    options, frames, only: see ``commit.make``; wish: what the motions were asked to meet (``conditions.Wish``). The
+    frame rate of ``scene`` stays; its end moves only with ``extend_timeline`` and only outwards. On any exception the
+    scene is as it was.
     """
     actions = commit.make(
         armature,
@@ -111,6 +122,9 @@ def apply_motions(
         frame_start=frame_start,
         frames=frames,
         only=only,
+        pins=wish.pins if wish is not None else None,
+        given=wish.pack() if wish is not None else "",
+        placed=wish is not None and wish.placed,
     )
     last = max(take.last for action in actions for take in takes.read(action)[-1:])
     if extend_timeline and last > scene.frame_end:
@@ -124,7 +138,10 @@ def warnings(armature) -> list:
 
 
 def motions_of(header: dict, arrays: dict) -> list:
-    """The motions of a ``generate`` result, which the client has checked already."""
+    """The motions of a ``generate`` or ``read`` result, which the client has checked already."""
+    body = None
+    if header.get("body"):
+        body = BodyMotion(tuple(header["body"]), arrays["body/rotations"], arrays["body/translation"])
     return [
         CanonicalMotion(
             arrays[f"{index}/rotations"],
@@ -132,6 +149,7 @@ def motions_of(header: dict, arrays: dict) -> list:
             arrays["rest_offsets"],
             float(entry["fps"]),
             arrays[f"{index}/contacts"],
+            body,
         )
         for index, entry in enumerate(header["motions"])
     ]

@@ -4,8 +4,9 @@ import logging
 from dataclasses import replace
 
 import bpy
+import numpy as np
 
-from .retarget import CanonicalMotion, RigAnimation, close_loop, key_masks, retarget, splicing
+from .retarget import CanonicalMotion, RigAnimation, close_loop, key_masks, pinning, retarget, smpl, splicing
 from .rig import BoneMap, Rig, RigError
 from .scene import armature as armatures
 from .scene import capture, compat, keys, splice
@@ -19,11 +20,22 @@ _POSE = ("location", "rotation_quaternion", "rotation_euler", "rotation_axis_ang
 class Stage:
     """Where a motion is to go: the rig, what is on it already, and what the options make of the motion.
 
-    anchors: as in ``Take``, for a motion that was placed before; found out when None.
+    anchors: as in ``Take``, for a motion that was placed before; found out when None. pins: as in ``Take``.
     """
 
-    def __init__(self, armature, scene, options: Options, first: int, frames: int, only, anchors: "list | None" = None):
+    def __init__(
+        self,
+        armature,
+        scene,
+        options: Options,
+        first: int,
+        frames: int,
+        only,
+        anchors: "list | None" = None,
+        pins: "list | None" = None,
+    ):
         self.armature, self.options, self.first, self.frames, self.only = armature, options, first, frames, only
+        self.pins = [] if options.loop else pins or []  # a loop is cut where it closes best, and its frames move
         self.mapping: BoneMap = armatures.bone_map(armature).require()
         self.rig: Rig = armatures.read_rig(armature)
         self.fps = capture.scene_fps(scene)
@@ -35,6 +47,7 @@ class Stage:
 
     def animation(self, motion: CanonicalMotion) -> RigAnimation:
         """The motion as this rig will show it."""
+        given = motion
         if self.options.loop:
             motion = close_loop(motion)
         motion = splicing.fitted(motion, self.frames, self.fps) if self.frames else motion.resample(self.fps)
@@ -59,7 +72,13 @@ class Stage:
         )
         for warning in animation.warnings:
             log.warning("%s: %s", self.armature.name, warning)
-        return _middle_round(animation, motion.frames) if round_trip else animation
+        animation = _middle_round(animation, motion.frames) if round_trip else animation
+        body = smpl.find(self.rig, self.mapping) if given.body is not None else None
+        if body is not None:
+            whole = not (options.foot_lock or options.clear_hands or options.loop)
+            moved = options.in_place or bool(self.pins) or any(self.anchors)
+            smpl.drive(animation, given, self.rig, body, whole=whole, moved=moved)
+        return animation
 
     def channels(self, animation: RigAnimation) -> list:
         """What gets keys."""
@@ -67,13 +86,40 @@ class Stage:
         wanted = keys.channels(self.armature, animation, only)
         if not wanted:
             raise RigError("None of the chosen bones carries a joint, so there is nothing to key.")
+        changed = self._meet(animation, wanted)
         if self.options.reduce:
             modes = {channel.bone: channel.mode for channel in wanted if channel.mode}
             masks = key_masks(animation, self.rig, modes, self.options.reduce_degrees, self.options.reduce_cm)
             for channel in wanted:
                 if channel.keep is None:
                     channel.keep = masks.get((channel.bone, "rotation" if channel.mode else "location"))
+                if channel.path in changed and channel.keep is not None:
+                    channel.keep = channel.keep | changed[channel.path]
         return wanted
+
+    @property
+    def kept(self) -> frozenset:
+        """The frames of the scene at which the artist's own keys stay, where they have some."""
+        return frozenset(self.first + frame for frame, _ in self.pins)
+
+    def _meet(self, animation: RigAnimation, wanted: list) -> dict:
+        """Let ``wanted`` channels meet the pins exactly; data path -> the frames (T,) that this may have changed."""
+        changed = {}
+        for channel in wanted:
+            if channel.hold or (self.options.in_place and not channel.mode):
+                continue
+            met = [
+                (frame, values[channel.path])
+                for frame, values in self.pins
+                if 0 <= frame < animation.frames and len(values.get(channel.path, ())) == channel.values.shape[1]
+            ]
+            if met:
+                frames = np.array([frame for frame, _ in met])
+                channel.values = pinning.pinned(
+                    channel.mode, channel.values, frames, np.array([values for _, values in met])
+                )
+                changed[channel.path] = pinning.near(animation.frames, frames)
+        return changed
 
     def _surroundings(self, last: int) -> list:
         """What stands at the ends of the range, where something is keyed beyond them."""

@@ -142,6 +142,11 @@ def write_channels(bag, wanted: list[Channel], frame_start: int) -> None:
                 key_data.write_new(curve, frames, values)
 
 
+def write_metadata(action: bpy.types.Action, metadata: dict) -> None:
+    """Store ``metadata`` (JSON-able) on an action."""
+    action[_METADATA] = json.dumps(metadata, ensure_ascii=False)
+
+
 def read_metadata(action: bpy.types.Action) -> dict:
     """What :func:`write_action` stored; empty for other actions."""
     try:

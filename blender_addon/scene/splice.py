@@ -70,11 +70,13 @@ def splice(
     first: int,
     blend_in: int,
     blend_out: int,
+    kept: "frozenset[int]" = frozenset(),
 ) -> Splice:
     """Replace the keys of ``wanted`` channels in ``action`` from frame ``first`` on, one key a frame, typed GENERATED.
 
     blend_in, blend_out: over how many frames the ends run into what is there; an end beyond which nothing is keyed is
-    left free. Curves that are locked keep what they have. Raises RigError, with nothing changed, when a curve cannot
+    left free. Curves that are locked keep what they have. kept: frames at which the keys that are there stay, bit for
+    bit; a curve without one gets a generated key. Raises RigError, with nothing changed, when a curve cannot
     be written.
     """
     sentence = why_not(armature, action)
@@ -94,7 +96,7 @@ def splice(
     new = {}
     for channel in wanted:
         new.update(_new_keys(armature, channel, there, done, blend_in if before else 0, blend_out if after else 0,
-                             before, after))  # fmt: skip
+                             before, after, kept))  # fmt: skip
     bag = compat.channels(action, compat.slot_for(action, armature), ensure=True)
     bones = {channel.path: channel.bone for channel in wanted}
     try:
@@ -206,6 +208,7 @@ def _new_keys(
     blend_out: int,
     before: bool,
     after: bool,
+    kept: "frozenset[int]",
 ) -> dict[CurveId, key_data.Keys]:
     """All keys that the curves of ``channel`` will have; what they lose is noted in ``done``."""
     frames = np.arange(done.first, done.last + 1)
@@ -237,9 +240,15 @@ def _new_keys(
     keep[0] = keep[-1] = True
     found = {}
     for index in old:
-        made = key_data.made(frames[keep], values[keep, index])
-        made["interpolation"][jumps[keep]] = compat.interpolation("CONSTANT")
         keys = old[index]
+        stays = _staying(keys, done, kept)
+        fresh = keep & ~np.isin(frames, [] if keys is None else np.rint(keys["co"][stays, 0]))
+        parts = [key_data.pick(keys, stays)] if stays.any() else []
+        if fresh.any():
+            new = key_data.made(frames[fresh], values[fresh, index])
+            new["interpolation"][jumps[fresh]] = compat.interpolation("CONSTANT")
+            parts.append(new)
+        made = key_data.join(*parts)
         if keys is None:
             done.removed[channel.path, index] = None
         else:
@@ -247,14 +256,26 @@ def _new_keys(
             done.removed[channel.path, index] = key_data.pick(keys, inside)
             keys = key_data.pick(keys, ~inside)
             if len(keys["co"]):
-                _tie(made, there[channel.path, index], old[index], done)
+                _tie(made, there[channel.path, index], old[index], done, fresh[0], fresh[-1])
             made = key_data.join(keys, made)
         found[channel.path, index] = made
     return found
 
 
-def _tie(made: key_data.Keys, curve: bpy.types.FCurve, old: key_data.Keys, done: Splice) -> None:
+def _staying(keys: "key_data.Keys | None", done: Splice, kept: "frozenset[int]") -> np.ndarray:
+    """Which of the keys lie in the range at a frame of ``kept``."""
+    if keys is None:
+        return np.zeros(0, dtype=bool)
+    whole = np.rint(keys["co"][:, 0])
+    exact = np.abs(keys["co"][:, 0] - whole) < 1e-3
+    return _within(keys["co"], done.first, done.last) & exact & np.isin(whole, list(kept))
+
+
+def _tie(
+    made: key_data.Keys, curve: bpy.types.FCurve, old: key_data.Keys, done: Splice, begins: bool, ends: bool
+) -> None:
     """Let the outermost new keys continue the slopes of the old curve, so that it keeps its course outside the range.
+    begins, ends: whether the first and the last key are new; the artist's own stay as they are.
 
     The handles of the artist's keys next to the range stay, so a Bezier segment that was cut keeps its tangents on
     both sides but not every value between them.
@@ -262,12 +283,12 @@ def _tie(made: key_data.Keys, curve: bpy.types.FCurve, old: key_data.Keys, done:
     frames = old["co"][:, 0]
     free, step = compat.handle_type("FREE"), 0.1
     earlier, later = frames[frames < done.first - 1e-3], frames[frames > done.last + 1e-3]
-    if len(earlier):
+    if len(earlier) and begins:
         slope = (curve.evaluate(done.first) - curve.evaluate(done.first - step)) / step
         reach = (done.first - earlier[-1]) / 3
         made["handle_left"][0] = made["co"][0] - np.array([reach, slope * reach], dtype=np.float32)
         made["handle_left_type"][0] = made["handle_right_type"][0] = free
-    if len(later):
+    if len(later) and ends:
         slope = (curve.evaluate(done.last + step) - curve.evaluate(done.last)) / step
         reach = (later[0] - done.last) / 3
         made["handle_right"][-1] = made["co"][-1] + np.array([reach, slope * reach], dtype=np.float32)

@@ -14,7 +14,7 @@ from functools import lru_cache
 import bpy
 import numpy as np
 
-from ..retarget import CanonicalMotion
+from ..retarget import BodyMotion, CanonicalMotion
 from ..rig import canonical
 from .splice import Splice
 
@@ -68,6 +68,9 @@ class Take:
     curves: the f-curves that were written, [data path, array index]. pose: what the pose was, bone ->
     property -> values. only: the bones that may get keys, all when None.
     frames: how many frames of the scene were asked for; 0 for as long as the motion is.
+    pins: poses that are met exactly, [frame counted from the first one, {data path: keyed values}]. given: what the
+    model was asked to meet, packed (see ``retarget.given``), for making it again. placed: the motion says itself where
+    it happens.
     """
 
     id: str
@@ -86,6 +89,9 @@ class Take:
     anchors: list = field(default_factory=lambda: [None, None])
     former: dict = field(default_factory=dict)
     pose: dict = field(default_factory=dict)
+    pins: list = field(default_factory=list)
+    given: str = ""
+    placed: bool = False
 
     @property
     def recipe(self) -> dict:
@@ -157,8 +163,13 @@ def authorship(action: bpy.types.Action | None) -> list[tuple[str, int, int, str
 
 def keep_motion(action: bpy.types.Action, take_id: str, index: int, motion: CanonicalMotion) -> None:
     """Store the canonical motion of variation ``index`` of a take."""
-    header = json.dumps({"frames": motion.frames, "fps": motion.fps})
-    data = b"".join(np.ascontiguousarray(getattr(motion, name), dtype="<f4").tobytes() for name in _ARRAYS)
+    told = {"frames": motion.frames, "fps": motion.fps}
+    arrays = [getattr(motion, name) for name in _ARRAYS]
+    if motion.body is not None:
+        told["body"] = list(motion.body.joints)
+        arrays += [motion.body.rotations, motion.body.translation]
+    header = json.dumps(told)
+    data = b"".join(np.ascontiguousarray(array, dtype="<f4").tobytes() for array in arrays)
     packed = base64.b64encode(zlib.compress(data, 6)).decode("ascii")
     action[f"{_MOTION}{take_id}_{index}"] = f"{header}\n{packed}"
 
@@ -173,7 +184,10 @@ def motion(action: bpy.types.Action, take_id: str, index: int = 0) -> CanonicalM
         told = json.loads(header)
         frames, fps = int(told["frames"]), float(told["fps"])
         joints = len(canonical.JOINTS)
-        shapes = ((frames, joints, 4), (frames, 3), (joints, 3), (frames, 4))
+        shapes = [(frames, joints, 4), (frames, 3), (joints, 3), (frames, 4)]
+        body = tuple(told.get("body", ()))
+        if body:
+            shapes += [(frames, len(body), 4), (frames, 3)]
         size = 4 * sum(int(np.prod(shape)) for shape in shapes)
         if not 0 < size <= _LARGEST_MOTION:
             raise ValueError(f"{size} bytes")
@@ -185,7 +199,8 @@ def motion(action: bpy.types.Action, take_id: str, index: int = 0) -> CanonicalM
             count = int(np.prod(shape))
             arrays.append(values[:count].reshape(shape))
             values = values[count:]
-        return CanonicalMotion(arrays[0], arrays[1], arrays[2], fps, arrays[3])
+        own = BodyMotion(body, arrays[4], arrays[5]) if body else None
+        return CanonicalMotion(arrays[0], arrays[1], arrays[2], fps, arrays[3], own)
     except (ValueError, TypeError, KeyError, binascii.Error, zlib.error) as error:
         log.warning("the motion that is stored on the action '%s' cannot be read: %r", action.name, error)
         return None

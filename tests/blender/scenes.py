@@ -57,3 +57,40 @@ def tick_until_done() -> None:
     while runtime._tick() is not None:
         assert time.monotonic() < end, "the timer never ends"
         time.sleep(0.01)
+
+
+def bone_matrices(armature: bpy.types.Object) -> dict[str, np.ndarray]:
+    """Bone name -> world matrix (4,4) now, as Blender evaluates it."""
+    posed = armature.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    return {bone.name: np.array(posed.matrix_world @ bone.matrix) for bone in posed.pose.bones}
+
+
+def poses_apart(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> tuple[float, float]:
+    """(metres, degrees): how far the bones of two poses are apart at most."""
+    metres = max(float(np.linalg.norm(a[name][:3, 3] - b[name][:3, 3])) for name in a)
+    degrees = 0.0
+    for name in a:
+        turn = np.linalg.solve(a[name][:3, :3], b[name][:3, :3])
+        sine = np.linalg.norm(turn - turn.T) / np.sqrt(8)
+        degrees = max(degrees, float(np.degrees(np.arctan2(sine, (np.trace(turn) - 1) / 2))))
+    return Apart((metres, degrees))
+
+
+class Apart(tuple):
+    """Less than another pair only where both numbers are."""
+
+    def __lt__(self, other) -> bool:
+        return all(mine < limit for mine, limit in zip(self, other, strict=True))
+
+
+def key_values(armature: bpy.types.Object) -> dict[tuple, dict[int, tuple]]:
+    """(data path, index) -> frame -> everything that the active action's key there is."""
+    from blender_addon.scene import compat
+
+    found = {}
+    for curve in compat.fcurves(armature.animation_data.action, armature):
+        found[curve.data_path, curve.array_index] = {
+            round(key.co[0]): (*key.co, *key.handle_left, *key.handle_right, key.interpolation, key.type, key.easing)
+            for key in curve.keyframe_points
+        }
+    return found

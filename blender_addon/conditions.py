@@ -1,0 +1,274 @@
+"""What the artist wants a motion to meet - poses, a path, bones that stay - as the model and the keys need it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import bpy
+import numpy as np
+
+from . import results, service
+from .client import protocol
+from .retarget import CanonicalMotion, floor
+from .retarget import given as giving
+from .rig import RigError, canonical
+from .scene import armature as armatures
+from .scene import capture, paths, poses
+from .scene.poses import Pose
+from .scene.takes import Take
+from .service import Error
+
+CONTEXT = 15  # frames at 30 fps of what surrounds a range that the model gets to see
+EVERY = 10  # frames at 30 fps between two given places of a path: sway stays free in between
+WALK = 1.25  # metres a second, where a path says how far but nobody says how long
+MIN_SECONDS, MAX_SECONDS = 1.0, 10.0  # as long as the model has not said it
+
+
+@dataclass
+class Wish:
+    """What is asked of the frames ``first`` to ``last`` of the scene.
+
+    given: for the model, at 30 fps; it may begin ``lead`` frames earlier and end later. pins: poses that the keys meet
+    exactly, [frame counted from ``first``, {data path: values}]. only: bones that may get keys, all when None.
+    """
+
+    first: int
+    last: int
+    given: giving.Given
+    lead: int
+    body: int
+    pins: list = field(default_factory=list)
+    only: "list[str] | None" = None
+
+    @property
+    def frames(self) -> int:
+        return self.last - self.first + 1
+
+    @property
+    def placed(self) -> bool:
+        return self.given.anchored
+
+    def pack(self) -> str:
+        """As text, to be stored with the take (which knows frames, pins and bones)."""
+        return f"{self.lead};{self.body};{self.given.pack()}"
+
+    @classmethod
+    def of_take(cls, take: Take) -> "Wish | None":
+        """What a take was asked to meet; None when it was free."""
+        if not take.given:
+            return None
+        try:
+            lead, body, given = take.given.split(";", 2)
+            return cls(take.first, take.last, giving.Given.unpack(given), int(lead), int(body), take.pins, take.only)
+        except ValueError as error:
+            raise Error("bad_request", "What this motion had to meet cannot be read any more.") from error
+
+    def cut(self, motion: CanonicalMotion) -> CanonicalMotion:
+        """The part of the model's motion that belongs to the frames."""
+        return giving.part(motion, self.lead, self.lead + self.body)
+
+
+def wish(
+    armature: bpy.types.Object,
+    scene: bpy.types.Scene,
+    first: int,
+    last: int,
+    *,
+    model: str,
+    given_poses: "Mapping[int, Pose] | None" = None,
+    path: "np.ndarray | None" = None,
+    keep: "Sequence[str] | None" = None,
+    context: bool = False,
+) -> Wish:
+    """See ``Wish``. Raises Error when it cannot be asked for.
+
+    given_poses: scene frame -> pose. path: world points (n,3) to follow at even speed. keep: bones that stay as they
+    are. context: what stands before and after the frames is given too, so that the motion goes on from it.
+    """
+    frames, fps = last - first + 1, capture.scene_fps(scene)
+    if frames < 2:
+        raise Error("bad_request", "The frame range ends before it has begun.")
+    low, high = limits(model)
+    steps = max(1, round((frames - 1) / fps * protocol.FPS))
+    body = steps + 1
+    if body > high * protocol.FPS:
+        seconds = (frames - 1) / fps
+        raise Error("bad_duration", f"Frames {first} to {last} are {seconds:.1f} seconds; {high:g} are possible.",
+                    "Take fewer frames at a time.")  # fmt: skip
+    room = int(high * protocol.FPS) - body
+    around = min(CONTEXT, room // 2) if context else 0
+    lead = tail = around
+    tail += max(0, round(low * protocol.FPS) - (lead + body + tail))
+    asked = Wish(first, last, giving.Given.nothing(lead + body + tail), lead, body)
+    pace = (frames - 1) / steps  # frames of the scene for each of the model's
+    try:
+        if context:
+            _give_surroundings(asked, armature, around, pace)
+        if keep:
+            _give_kept(asked, armature, keep, pace)
+        for frame, pose in sorted((given_poses or {}).items()):
+            if not first <= frame <= last:
+                raise Error("bad_request", f"The pose at frame {frame} lies outside the frames {first} to {last}.")
+            asked.given.poses(lead + round((frame - first) / pace), pose.motion)
+            asked.pins.append([int(frame - first), pose.values])
+        if path is not None:
+            _give_path(asked, armature, path)
+    except RigError as error:
+        raise Error("bad_armature", str(error)) from error
+    return asked
+
+
+def for_motion(
+    armature: bpy.types.Object,
+    scene: bpy.types.Scene,
+    model: str,
+    *,
+    seconds: "float | None",
+    first: int,
+    last: "int | None",
+    given_poses: "Mapping[int, object] | None",
+    path: object,
+    keep: "Sequence[str] | None",
+) -> "Wish | None":
+    """The wish behind a new motion from frame ``first`` on; None when nothing is asked for. Raises Error.
+
+    last: its last frame; when None, ``seconds`` decide, else the last pose, else the length of the path.
+    given_poses, path, keep: see ``api.animate``.
+    """
+    if not given_poses and path is None and not keep:
+        return None
+    require(model, "poses", "meet poses, places or bones that stay")
+    points = path_points(path) if path is not None else None
+    wanted = resolved(armature, given_poses or {})
+    if last is None:
+        if seconds is None and points is not None:
+            seconds = path_seconds(armature, points, model)
+        latest = max(wanted, default=first)
+        if seconds is not None or latest <= first:
+            latest = first + max(1, round((4.0 if seconds is None else seconds) * capture.scene_fps(scene)) - 1)
+        last = latest
+    return wish(armature, scene, first, last, model=model, given_poses=wanted, path=points, keep=keep)
+
+
+def resolved(armature: bpy.types.Object, wanted: "Mapping[int, object]") -> dict[int, Pose]:
+    """Scene frame -> pose, from what ``api.animate`` takes. Raises Error."""
+    found: dict[int, Pose] = {}
+    asked: dict[int, int] = {}
+    try:
+        for frame, pose in wanted.items():
+            if isinstance(pose, Pose):
+                found[int(frame)] = pose
+            elif pose == "current":
+                found[int(frame)] = poses.present(armature)
+            elif pose == "keys":
+                asked[int(frame)] = int(frame)
+            elif isinstance(pose, bpy.types.Action):
+                found[int(frame)] = poses.of_action(armature, pose)
+            elif isinstance(pose, int) and not isinstance(pose, bool):
+                asked[int(frame)] = pose
+            else:
+                raise Error(
+                    "bad_request", f"The pose at frame {frame} has to be 'current', 'keys', a frame or an action."
+                )
+        shown = poses.shown(armature, asked.values()) if asked else {}
+    except RigError as error:
+        raise Error("bad_armature", str(error)) from error
+    except (TypeError, ValueError) as error:
+        raise Error("bad_request", "The poses have to be a dictionary of frames and poses.") from error
+    return found | {frame: shown[source] for frame, source in asked.items()}
+
+
+def limits(model: str) -> tuple[float, float]:
+    """The shortest and the longest motion in seconds that a model makes."""
+    info = service.model_info(model)
+    return float(info.get("min_seconds") or MIN_SECONDS), float(info.get("max_seconds") or MAX_SECONDS)
+
+
+def can(model: str, condition: str) -> bool:
+    """Whether a model knows a condition ("timeline", "poses", "loop"); a model that nobody has asked yet may."""
+    info = service.model_info(model)
+    return not info or condition in info.get("conditions", [])
+
+
+def require(model: str, condition: str, what: str) -> None:
+    """Raises Error when a model is known not to be able to do something."""
+    if not can(model, condition):
+        label = service.model_info(model).get("label") or model
+        raise Error("bad_request", f"{label} cannot do this yet: {what}.", "Choose another model.")
+
+
+def path_points(path: object) -> np.ndarray:
+    """World points (n,3) of a curve object, a collection of waypoints, or points. Raises Error."""
+    try:
+        if isinstance(path, bpy.types.Object):
+            points = paths.curve_points(path)
+        elif isinstance(path, bpy.types.Collection):
+            points = paths.waypoints(path)
+        else:
+            points = np.array([[*point, 0.0][:3] for point in path], dtype=np.float64)
+    except RigError as error:
+        raise Error("bad_request", str(error)) from error
+    except (TypeError, ValueError) as error:
+        raise Error("bad_request", "The path has to be a curve, a collection or a list of points.") from error
+    if points.ndim != 2 or len(points) < 2 or not np.isfinite(points).all():
+        raise Error("bad_request", "The path needs at least two points.")
+    return points
+
+
+def path_seconds(armature: bpy.types.Object, path: np.ndarray, model: str) -> float:
+    """How long a walk along ``path`` takes, within what the model can do."""
+    low, high = limits(model)
+    ground = _ground(armature, path)
+    return float(np.clip(giving.length(ground) / WALK, low, high))
+
+
+def joints_of(armature: bpy.types.Object, bones: Sequence[str]) -> list[int]:
+    """The numbers of the joints all of whose bones are in ``bones``. Raises RigError."""
+    chosen, mapping = set(bones), armatures.bone_map(armature).require()
+    found = [(joint, names) for joint, names in mapping.joints.items() if names]
+    if mapping.controls is not None:  # on control rigs the controls are chosen, not the bones that follow them
+        fk = mapping.controls.fk
+        found = [(joint, list(fk.get(joint) or names)) for joint, names in found]
+    return [canonical.INDEX[joint] for joint, names in found if set(names) <= chosen]
+
+
+def _give_surroundings(asked: Wish, armature, around: int, pace: float) -> None:
+    """The frames before and after the range, and its own first and last one."""
+    span = int(np.ceil(around * pace))
+    ends = ((asked.first - span, asked.first, slice(0, asked.lead + 1), span - np.arange(around, -1, -1) * pace),
+            (asked.last, asked.last + span, slice(asked.lead + asked.body - 1, asked.lead + asked.body + around),
+             np.arange(around + 1) * pace))  # fmt: skip
+    for start, stop, at, positions in ends:
+        motion = capture.capture(armature, None, (start, stop), None)
+        asked.given.poses(at, giving.sampled(motion, positions))
+    for frame, pose in poses.shown(armature, (asked.first, asked.last)).items():
+        asked.pins.append([frame - asked.first, pose.values])
+
+
+def _give_kept(asked: Wish, armature, keep: Sequence[str], pace: float) -> None:
+    """Joints whose bones stay are what the animation shows; their bones get no keys."""
+    missing = [name for name in keep if name not in armature.pose.bones]
+    if missing:
+        raise RigError(f"'{armature.name}' has no bone called '{missing[0]}'.")
+    asked.only = [bone.name for bone in armature.pose.bones if bone.name not in set(keep)]
+    joints = joints_of(armature, keep)
+    if not joints:
+        return
+    if results.current_action(armature) is not None:
+        motion = capture.capture(armature, None, (asked.first, asked.last), None)
+    else:
+        motion = poses.present(armature).motion
+    body = slice(asked.lead, asked.lead + asked.body)
+    asked.given.poses(body, giving.sampled(motion, np.arange(asked.body) * pace), joints)
+
+
+def _give_path(asked: Wish, armature, path: np.ndarray) -> None:
+    ground = giving.along(_ground(armature, path), asked.body)
+    at = np.unique(np.append(np.arange(0, asked.body, EVERY), asked.body - 1))
+    at = at[~asked.given.place[asked.lead + at, 0]]  # a given pose says where it stands
+    asked.given.path(asked.lead + at, ground[at])
+
+
+def _ground(armature, path: np.ndarray) -> np.ndarray:
+    """World points as x, z (n,2) of the canonical motion."""
+    rig = armatures.read_rig(armature)
+    return floor.canonical_points(rig, armatures.bone_map(armature).require(), path)[:, [0, 2]]
