@@ -187,7 +187,10 @@ def dataset_inspect(options: argparse.Namespace) -> None:
 def dataset_encode(options: argparse.Namespace) -> None:
     from backend.data.encode import encode
 
-    _print_record(encode(options.data, options.codec, options.out, lambda line: print(line, file=sys.stderr)))
+    def progress(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    _print_record(encode(options.data, options.codec, options.out, progress, options.vq))
 
 
 def train(options: argparse.Namespace) -> None:
@@ -197,6 +200,24 @@ def train(options: argparse.Namespace) -> None:
     _print_record(
         training.train(
             options.recipe, options.data, options.out, options.resume, options.max_minutes, options.device, options.name
+        )
+    )
+
+
+def style_train(options: argparse.Namespace) -> None:
+    logging.getLogger().setLevel(logging.INFO)
+    from backend.training.own_style import train_style
+
+    _print_record(
+        train_style(
+            options.source,
+            options.out,
+            options.name,
+            options.label,
+            options.licence,
+            not options.non_commercial,
+            options.steps,
+            options.device,
         )
     )
 
@@ -345,9 +366,10 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--kind", default="", help="only windows of this kind: real, extended, piece, joined, ...")
     one.add_argument("--page", type=Path, metavar="FILE.html", help="a page with stick figures and captions")
     one.add_argument("--png", type=Path, metavar="FILE", help="the same as a picture")
-    one = command(dataset, "encode", dataset_encode, "write a training set as the latents of a codec")
+    one = command(dataset, "encode", dataset_encode, "write a training set as the latents, and tokens, of a codec")
     one.add_argument("--data", type=Path, required=True, metavar="DIR")
     one.add_argument("--codec", type=Path, required=True, metavar="DIR", help="holds codec.json and codec.safetensors")
+    one.add_argument("--vq", type=Path, metavar="DIR", help="holds vq.json and vq.safetensors: write tokens too")
     one.add_argument("--out", type=Path, required=True, metavar="DIR")
 
     one = command(commands, "train", train, "train a recipe", device)
@@ -359,6 +381,14 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--name", help="what a style pack is to be called (recipe style)")
 
     style = commands.add_parser("style", help="style packs").add_subparsers(required=True, metavar="COMMAND")
+    one = command(style, "train", style_train, "learn a style from a few captioned motions and install it", device)
+    one.add_argument("--source", type=Path, required=True, metavar="DIR", help="motion files and captions.jsonl")
+    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="the run: data set, curve, pack")
+    one.add_argument("--name", required=True, help="small letters, digits and dashes")
+    one.add_argument("--label", default="", help="what artists read (default: the name)")
+    one.add_argument("--licence", default="the owner's", metavar="TEXT", help="of the motions")
+    one.add_argument("--non-commercial", action="store_true", help="the motions may not be used commercially")
+    one.add_argument("--steps", type=int, metavar="N", help="default: the recipe's")
     one = command(style, "install", style_install, "put a trained style pack where the backend finds it")
     one.add_argument("folder", type=Path, metavar="DIR", help="RUN/best of `train --recipe style`")
 

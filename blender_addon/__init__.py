@@ -16,9 +16,9 @@ bl_info = {
 
 
 def _parts():
-    from . import operators, panels, preferences, properties, runtime
+    from . import library_properties, operators, panels, preferences, properties, runtime, translations
 
-    return preferences, properties, runtime, operators, panels
+    return translations, preferences, properties, library_properties, runtime, operators, panels
 
 
 def register():

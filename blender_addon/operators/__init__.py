@@ -2,7 +2,7 @@
 
 import bpy
 
-from . import backend, bone_map, caption, generate, mannequin, rest_pose, result
+from . import backend, bone_map, caption, generate, io, library, mannequin, rest_pose, result
 
 CLASSES = (
     *generate.CLASSES,
@@ -10,6 +10,8 @@ CLASSES = (
     *bone_map.CLASSES,
     *rest_pose.CLASSES,
     *caption.CLASSES,
+    *library.CLASSES,
+    *io.CLASSES,
     *mannequin.CLASSES,
     *backend.CLASSES,
 )

@@ -1,39 +1,70 @@
-"""Words for the motion that an armature has."""
+"""Words for the motion that armatures have."""
 
 import bpy
 
-from .. import ask, properties, results, runtime, service
+from .. import ask, captions, library_properties, properties, results, runtime, service
+from ..scene import assets
+from ..translations import tr
+
+
+def items(context) -> list:
+    """What the caption button is about, as the panel says."""
+    settings = library_properties.settings(context.scene)
+    frames = settings.first, settings.last
+    return captions.gather(settings.scope, properties.chosen_armature(context), context.selected_objects, frames)
 
 
 class MOMUG_OT_caption(bpy.types.Operator):
-    """Let the model say what the armature does in the frames of its action. The caption is kept with the action"""
+    """Let the model say in words what the character does. The caption is kept with the action"""
 
     bl_idname = "momug.caption"
     bl_label = "Caption"
 
     @classmethod
     def poll(cls, context):
-        armature = properties.chosen_armature(context)
-        problem = ask.why_not(armature)
-        if not problem and results.current_action(armature) is None:
-            problem = "The armature has no action to describe"
+        settings = library_properties.settings(context.scene)
+        problem = ""
+        if captions.running() is not None:
+            problem = "Captions are being made already"
+        elif runtime.active() is not None:
+            problem = "MoMug is still working on the last request"
+        elif settings.scope in (captions.ACTIVE, captions.RANGE):
+            problem = ask.why_not(properties.chosen_armature(context))
+        if not problem and settings.scope == captions.RANGE and settings.last < settings.first:
+            problem = "The frame range ends before it has begun"
+        if not problem and not items(context):
+            problem = captions.nothing_chosen(settings.scope)
         if problem:
-            cls.poll_message_set(problem.rstrip("."))
+            cls.poll_message_set(tr(problem.rstrip(".")))
         return not problem
 
     def execute(self, context):
-        settings = properties.get(context.scene)
+        model = properties.chosen_model(properties.get(context.scene))
         try:
-            ask.start_caption(
-                properties.chosen_armature(context),
-                model=properties.chosen_model(settings),
-                scene=context.scene,
-                undo_step=True,
-            )
+            captions.begin(items(context), model)
+            captions.step()  # what is wrong with a single request is told at once
         except service.Error as error:
             runtime.show_error(error)
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, tr(str(error)))
             return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class MOMUG_OT_cancel_captions(bpy.types.Operator):
+    """Make no more captions. Those that are made stay"""
+
+    bl_idname = "momug.cancel_captions"
+    bl_label = "Cancel Captions"
+
+    @classmethod
+    def poll(cls, _context):
+        if captions.running() is None:
+            cls.poll_message_set(tr("No captions are being made"))
+            return False
+        return True
+
+    def execute(self, _context):
+        captions.cancel()
         return {"FINISHED"}
 
 
@@ -44,16 +75,53 @@ class MOMUG_OT_caption_to_prompt(bpy.types.Operator):
     bl_label = "Copy to Prompt"
     bl_options = {"REGISTER", "UNDO"}
 
+    text: bpy.props.StringProperty(
+        name="Caption",
+        description="The words to use. Empty: the caption of the armature's action",
+        options={"SKIP_SAVE"},
+    )
+
     @classmethod
     def poll(cls, context):
-        if not results.caption_of(properties.chosen_armature(context)):
-            cls.poll_message_set("There is no caption yet")
+        armature = properties.chosen_armature(context)
+        listed = library_properties.shown_action(context)
+        if not results.caption_of(armature) and not assets.caption_of(listed):
+            cls.poll_message_set(tr("There is no caption yet"))
             return False
         return True
 
     def execute(self, context):
-        properties.get(context.scene).prompt = results.caption_of(properties.chosen_armature(context))
+        text = self.text or results.caption_of(properties.chosen_armature(context))
+        if not text:
+            self.report({"WARNING"}, tr("There is no caption yet"))
+            return {"CANCELLED"}
+        properties.get(context.scene).prompt = text
         return {"FINISHED"}
 
 
-CLASSES = (MOMUG_OT_caption, MOMUG_OT_caption_to_prompt)
+class MOMUG_OT_forget_caption_of_part(bpy.types.Operator):
+    """Remove the caption of these frames"""
+
+    bl_idname = "momug.forget_caption_of_part"
+    bl_label = "Remove"
+    bl_options = {"REGISTER", "UNDO"}
+
+    first: bpy.props.IntProperty(name="First Frame", description="First frame of the part")
+    last: bpy.props.IntProperty(name="Last Frame", description="Last frame of the part")
+
+    def execute(self, context):
+        armature = properties.chosen_armature(context)
+        owner = results.current_action(armature) or armature
+        if owner is None or owner.library is not None:
+            self.report({"WARNING"}, tr("There is no caption that could be removed"))
+            return {"CANCELLED"}
+        assets.set_caption_of_part(owner, self.first, self.last, "")
+        return {"FINISHED"}
+
+
+CLASSES = (
+    MOMUG_OT_caption,
+    MOMUG_OT_cancel_captions,
+    MOMUG_OT_caption_to_prompt,
+    MOMUG_OT_forget_caption_of_part,
+)

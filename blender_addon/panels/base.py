@@ -1,6 +1,6 @@
 """What the sections share: where they are drawn, and text that fits a narrow sidebar."""
 
-import textwrap
+from ..translations import tr, wrapped
 
 
 class Sidebar:
@@ -20,12 +20,12 @@ def columns(context) -> int:
 
 def paragraph(layout, context, text: str, icon: str = "NONE", alert: bool = False, boxed: bool = False) -> None:
     """Draw ``text`` in as many lines as the sidebar's width needs; the icon stands before the first line."""
-    lines = textwrap.wrap(text, columns(context) - (4 if icon != "NONE" else 0) - (2 if boxed else 0)) or [""]
+    lines = wrapped(tr(text), columns(context) - (4 if icon != "NONE" else 0) - (2 if boxed else 0))
     column = layout.column(align=True)
     column.alert = alert
     column.scale_y = 0.85
     for index, line in enumerate(lines):
         if icon == "NONE":
-            column.label(text=line)
+            column.label(text=line, translate=False)
         else:
-            column.label(text=line, icon=icon if index == 0 else "BLANK1")
+            column.label(text=line, icon=icon if index == 0 else "BLANK1", translate=False)

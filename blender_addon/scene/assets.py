@@ -13,7 +13,7 @@ import bpy
 from ..library import Entry, tags
 from ..library.index import Asset
 from ..rig import RigError
-from . import capture, compat, keys, posing
+from . import capture, compat, keys, posing, takes
 
 log = logging.getLogger(__name__)
 
@@ -196,13 +196,15 @@ def users(action: bpy.types.Action) -> list[bpy.types.Object]:
 
 
 def armature_of(action: bpy.types.Action, preferred: "bpy.types.Object | None" = None) -> "bpy.types.Object | None":
-    """The armature that ``action`` is read with: ``preferred`` when it has its bones, else one that uses it."""
+    """The armature that ``action`` is read with: one that uses it, else ``preferred`` when it has its bones, else the
+    only armature that has them. None when there is no such armature."""
     using = users(action)
-    if preferred in using:
-        return preferred
     if using:
-        return using[0]
-    return preferred if preferred is not None and fits(action, preferred) else None
+        return preferred if preferred in using else using[0]
+    if preferred is not None:
+        return preferred if fits(action, preferred) else None
+    fitting = [one for one in bpy.data.objects if one.type == "ARMATURE" and one.users_scene and fits(action, one)]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def assign(action: bpy.types.Action, armature: bpy.types.Object) -> str:
@@ -234,6 +236,7 @@ def append(file: str, name: str) -> bpy.types.Action:
     for action in bpy.data.actions:
         if action.get(_SOURCE) == source:
             return action
+    before = set(bpy.data.actions)
     try:
         with bpy.data.libraries.load(file, link=False) as (inside, wanted):
             wanted.actions = [one for one in inside.actions if one == name]
@@ -242,6 +245,10 @@ def append(file: str, name: str) -> bpy.types.Action:
     if not wanted.actions or wanted.actions[0] is None:
         raise RigError(f"'{Path(file).name}' no longer holds an action called '{name}'.")
     action = wanted.actions[0]
+    if takes.FORMER in action:  # what it took the place of over there came along
+        del action[takes.FORMER]
+        for other in set(bpy.data.actions) - before - {action}:
+            bpy.data.actions.remove(other)
     told = entry(action)
     if action.asset_data is not None:
         action.asset_clear()

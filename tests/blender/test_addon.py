@@ -52,6 +52,10 @@ class Layout:
     def menu(self, name, **_options):
         assert hasattr(bpy.types, name)
 
+    def template_list(self, kind, _id, data, name, active_data, active_name, **_options):
+        assert hasattr(bpy.types, kind) and hasattr(data, name)
+        assert active_name in active_data.bl_rna.properties
+
     def inner(self, **_options):
         return Layout(self.words, self.buttons)
 
@@ -76,7 +80,7 @@ class Drawn:
 def draw() -> Layout:
     """All panels into one layout."""
     layout = Layout()
-    for panel in PANELS:
+    for panel in (cls for cls in PANELS if issubclass(cls, bpy.types.Panel)):
         if hasattr(panel, "poll") and not panel.poll(bpy.context):
             continue
         drawn = Drawn(panel)

@@ -1,0 +1,120 @@
+"""The words of the interface in other languages: one table a language, for Blender's own labels and for sentences.
+
+Names, labels and tooltips of properties, buttons and panels are translated by Blender itself once the table is
+registered. Sentences that are put together (from a name, a number, a reason) are formed in English everywhere, so that
+logs stay readable for those who help, and are translated by :func:`tr` where they are shown: the table holds them with
+``{0}`` where something is filled in.
+"""
+
+import json
+import re
+import unicodedata
+from functools import lru_cache
+from pathlib import Path
+
+import bpy
+
+# the same language has another id before Blender 4.0
+TABLES = {"zh_HANS": ("zh_HANS", "zh_CN")}
+_PLACE = re.compile(r"\{(\w*)\}")
+
+
+@lru_cache(maxsize=None)
+def table(name: str) -> "dict[str, str]":
+    """English -> the language of ``<name>.json``."""
+    return json.loads((Path(__file__).parent / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@lru_cache(maxsize=None)
+def _patterns(name: str) -> "list[tuple[re.Pattern, str]]":
+    """What finds a sentence that was filled in, the longest first: (pattern, translation with numbered places)."""
+    found = []
+    for english in sorted((text for text in table(name) if _PLACE.search(text)), key=len, reverse=True):
+        parts = _PLACE.split(english)
+        names = parts[1::2]
+        pattern = "".join(re.escape(part) if index % 2 == 0 else "(.+?)" for index, part in enumerate(parts))
+        translation = table(name)[english]
+        for index, place in enumerate(names):
+            translation = translation.replace(f"{{{place}}}", f"\x00{index}\x00", 1)
+        found.append((re.compile(pattern, re.DOTALL), translation))
+    return found
+
+
+def language() -> str:
+    """Name of the table for the language of the interface; empty for English and languages without one."""
+    if not bpy.context.preferences.view.use_translate_interface:
+        return ""
+    locale = bpy.app.translations.locale
+    return next((name for name, locales in TABLES.items() if locale in locales), "")
+
+
+def tr(sentence: str) -> str:
+    """``sentence`` as it is to be shown: in the language of the interface as far as the table has it."""
+    name = language()
+    return translate(name, sentence) if name and sentence else sentence
+
+
+@lru_cache(maxsize=2048)
+def translate(name: str, text: str) -> str:
+    """The same by the table ``name``. Several sentences in a row are translated one by one."""
+    whole = _one(name, text)
+    if whole is not None:
+        return whole
+    sentences = re.split(r"(?<=[.!?])\s+", text)
+    if len(sentences) > 1:
+        return "".join(translate(name, sentence) for sentence in sentences)
+    return text
+
+
+def _one(name: str, text: str) -> "str | None":
+    """One sentence, or None. Poll messages lack the full stop that the table has."""
+    known = table(name)
+    if text in known:
+        return known[text]
+    if text + "." in known:
+        return known[text + "."].rstrip("。.")
+    for pattern, translation in _patterns(name):
+        for candidate, ending in ((text, ""), (text + ".", "。")):
+            found = pattern.fullmatch(candidate)
+            if found is None:
+                continue
+            filled = translation.rstrip("。") if ending else translation
+            for index, group in enumerate(found.groups()):
+                # a reason inside of a sentence is one itself; a name is left as it is
+                inner = translate(name, group) if " " in group else group
+                filled = filled.replace(f"\x00{index}\x00", inner)
+            return filled
+    return None
+
+
+def width(text: str) -> int:
+    """How many columns ``text`` takes: letters of Chinese and Japanese take two."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def wrapped(text: str, columns: int) -> "list[str]":
+    """``text`` in lines of at most ``columns``, broken between words, and anywhere between wide letters."""
+    pieces = re.findall(r"[\u2e80-\u9fff\uff00-\uffef]|[^\s\u2e80-\u9fff\uff00-\uffef]+|\s+", text)
+    lines, line = [], ""
+    for piece in pieces:
+        piece = " " if piece.isspace() else piece
+        if piece != " " and line and width(line + piece) > columns and piece not in "，。；：！？、）”":
+            lines.append(line.rstrip())
+            line = ""
+        while width(piece) > columns:
+            lines.append(piece[:columns])
+            piece = piece[columns:]
+        line = line + piece if line or piece != " " else ""
+    return [*lines, line.rstrip()] if line.strip() or not lines else lines
+
+
+def register():
+    words = {}
+    for name, locales in TABLES.items():
+        both = {(context, text): said for text, said in table(name).items() for context in ("*", "Operator")}
+        words.update(dict.fromkeys(locales, both))
+    bpy.app.translations.register(__name__, words)
+
+
+def unregister():
+    bpy.app.translations.unregister(__name__)
