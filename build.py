@@ -7,6 +7,7 @@ python3 build.py test                  every test on every Blender Python that i
 python3 build.py bench                 the promised times, measured on this computer
 python3 build.py env                   where the environments are, as JSON
 python3 build.py package               dist/momug-<version>.zip, the extension
+python3 build.py wheels --out DIR      a folder of wheels for a machine without internet
 """
 
 import argparse
@@ -31,18 +32,15 @@ ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 
 from backend import paths  # noqa: E402
-from blender_addon.client import environment  # noqa: E402
+from blender_addon.client import base_model, environment, gpu, plan, platforms, setup, sources  # noqa: E402
 from blender_addon.client.environment import EnvironmentProblem, NotOffered  # noqa: E402
-from blender_addon.client.interpreters import find_python  # noqa: E402
+from blender_addon.client.interpreters import BACKEND_PYTHONS, find_python  # noqa: E402
 
 REQUIREMENTS = ROOT / "tests" / "requirements"
-BACKEND_PYTHONS = ((3, 11), (3, 12), (3, 13))
-# measured: installed size and download side by side, rounded up
-BACKEND_BYTES, BACKEND_CUDA_BYTES, BLENDER_BYTES = 2_500_000_000, 10_000_000_000, 1_800_000_000
+BLENDER_BYTES = 1_800_000_000  # measured: installed size and download side by side, rounded up
 RUN_TIMEOUT = 25 * 60  # seconds for one pytest run: only a hang takes that long
 
 # bpy 4.5 may never end by itself: every child that imports it leaves with os._exit
-CHECK_BACKEND = "import torch, transformers, peft, safetensors, gguf, scipy"
 CHECK_BLENDER = "import bpy, os; print(bpy.app.version_string, flush=True); os._exit(0)"
 
 
@@ -72,6 +70,12 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
+def report(_phase: str, _done: int = 0, _total: int = 0, text: str = "", label: str = "") -> None:
+    """How a set-up goes, for a terminal: its sentences."""
+    if text:
+        say(f"{text} {label}".rstrip())
+
+
 # --- setup
 
 
@@ -83,25 +87,24 @@ def set_up(blenders: str = "all", thorough: bool = False) -> tuple[Path, dict[Bl
     wanted = BLENDERS if blenders == "all" else BLENDERS[-1:]
     with environment.set_up_lock(say):
         _check_space(wanted)
-        backend = environment.create(
+        backend = setup.create(
             "backend",
             paths.REQUIREMENTS,
             lambda: find_python(BACKEND_PYTHONS),
-            say,
-            needed=BACKEND_BYTES,
-            cuda_needed=BACKEND_CUDA_BYTES if sys.platform == "linux" else 0,
-            check=CHECK_BACKEND,
+            report,
+            check=setup.CHECK_BACKEND,
+            thorough=thorough,
         )
-        environment.convert_base(backend, say, thorough)
+        setup.convert_base(backend, report, thorough=thorough)
         made: dict[Blender, Path] = {}
         problems = []
         for blender in reversed(BLENDERS):
             try:
-                made[blender] = environment.create(
+                made[blender] = setup.create(
                     blender.name,
                     blender.requirements,
                     lambda versions=(blender.python,): find_python(versions),
-                    say,
+                    report,
                     needed=BLENDER_BYTES,
                     check=CHECK_BLENDER,
                 )
@@ -117,16 +120,19 @@ def set_up(blenders: str = "all", thorough: bool = False) -> tuple[Path, dict[Bl
 
 def _check_space(blenders: tuple[Blender, ...]) -> None:
     """Before anything is downloaded: say how much is to come, and stop when it cannot fit."""
-    backend = paths.environment_folder("backend", paths.REQUIREMENTS.read_text(encoding="utf-8"))
-    needed = 0 if environment.ready_python(backend) else BACKEND_BYTES
-    cuda = needed and sys.platform == "linux"  # the only platform whose default PyTorch brings CUDA along
-    needed += 0 if environment.base_is_ready() else environment.BASE_BYTES
+    needed = 0
+    if not environment.ready_python(environment.backend_folder()):
+        target = platforms.this_computer(BACKEND_PYTHONS[0])
+        builds, why = gpu.builds(target, gpu.cards())
+        say(f"{builds[0].label}: {why}")
+        needed += plan.make(paths.REQUIREMENTS.read_text(encoding="utf-8"), target, builds[0], base=False).disk
+    needed += 0 if base_model.base_is_ready() else base_model.BYTES
     needed += sum(BLENDER_BYTES for blender in blenders if not environment.ready_python(blender.folder))
     if needed:
         environment.check_disk(needed, "the set-up")
-        free = shutil.disk_usage(paths.cache_folder()).free
-        more = f", {(BACKEND_CUDA_BYTES - BACKEND_BYTES) / 1e9:.0f} GB more where PyTorch brings CUDA" if cuda else ""
-        say(f"Set-up takes up to {needed / 1e9:.1f} GB{more}, in {paths.cache_folder()} ({free / 1e9:.1f} GB are free)")
+        say(
+            f"Set-up takes up to {needed / 1e9:.1f} GB in {paths.cache_folder()} ({plan.free_space() / 1e9:.1f} GB are free)"
+        )
 
 
 def command_setup(_arguments: argparse.Namespace) -> int:
@@ -205,7 +211,11 @@ def _end(child: subprocess.Popen) -> None:
 
 # --- test
 
-SUITES = {"backend": ("unit", "protocol", "backend"), "blender": ("unit", "protocol", "blender")}
+SUITES = {
+    "backend": ("unit", "protocol", "backend"),
+    "blender": ("unit", "protocol", "blender"),
+    "window": ("gui",),  # the installed Blender under Xvfb, driven by mouse and keys; skipped where it is not installed
+}
 
 
 class Counts(NamedTuple):
@@ -225,6 +235,7 @@ def command_test(arguments: argparse.Namespace) -> int:
     backend, blenders = set_up()
     runs = [("backend", "backend", backend)]
     runs += [(f"Blender {blender.version}", "blender", python) for blender, python in blenders.items()]
+    runs += [("window", "window", backend)]
     tools = _test_tools(backend)
     total = Counts()
     for title, suite, python in runs:
@@ -369,7 +380,39 @@ def _validator(folder: Path) -> Path:
     raise EnvironmentProblem("This Blender module carries no extension validator.")
 
 
+# --- wheels for a machine without internet
+
+
+def command_wheels(arguments: argparse.Namespace) -> int:
+    """Fill a folder with all that an installation needs, checked by SHA-256."""
+    machine = arguments.machine or {"mac": "arm64"}.get(arguments.platform, "x86_64")
+    target = platforms.Target(arguments.platform, machine, arguments.python)
+    builds, _ = gpu.builds(target, [], "cpu")
+    build = builds[0] if not arguments.cuda else gpu.cuda_build(target)
+    if build is None:
+        raise EnvironmentProblem(f"There is no PyTorch with CUDA for {target.label}.")
+    settings = sources.pip_settings(Path(sys.executable), environment.child_environment())
+    with environment.set_up_lock(say):
+        made = setup.wheels(report, arguments.out.resolve(), target, build, settings)
+    size = sum(file.stat().st_size for file in arguments.out.glob("*.whl"))
+    say(f"{len(made.items)} wheels, {plan.in_words(size)}, for {target.label} in {arguments.out}")
+    return 0
+
+
+def command_lock(arguments: argparse.Namespace) -> int:
+    """For developers: write backend/wheels.json anew after backend/requirements.txt was changed."""
+    command = [sys.executable, REQUIREMENTS / "lock.py", arguments.uv]
+    return _run([*command, arguments.wheels.resolve()] if arguments.wheels else command, {}, ROOT, RUN_TIMEOUT)
+
+
 # --- the command line
+
+
+def python_version(text: str) -> tuple[int, int]:
+    major, _, minor = text.partition(".")
+    if (int(major), int(minor)) not in BACKEND_PYTHONS:
+        raise argparse.ArgumentTypeError("must be one of " + ", ".join(f"{a}.{b}" for a, b in BACKEND_PYTHONS))
+    return int(major), int(minor)
 
 
 def positive(text: str) -> float:
@@ -381,7 +424,7 @@ def positive(text: str) -> float:
 
 def parser() -> argparse.ArgumentParser:
     door = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = door.add_subparsers(required=True, metavar="setup | demo | test | bench | env | package")
+    commands = door.add_subparsers(required=True, metavar="setup | demo | test | bench | env | package | wheels")
     setup = commands.add_parser("setup", help="make or repair the environments and the base model")
     setup.set_defaults(run=command_setup)
     demo = commands.add_parser("demo", help="generate, retarget and render one prompt in headless Blender")
@@ -393,7 +436,7 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (default: ./out)")
     demo.set_defaults(run=command_demo)
     test = commands.add_parser("test", help="run every test; arguments after -- go to pytest")
-    test.add_argument("--only", choices=("unit", "protocol", "backend", "blender"), help="one folder of tests")
+    test.add_argument("--only", choices=("unit", "protocol", "backend", "blender", "gui"), help="one folder of tests")
     test.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
     test.set_defaults(run=command_test)
     bench = commands.add_parser("bench", help="measure the promised times on this computer")
@@ -401,6 +444,18 @@ def parser() -> argparse.ArgumentParser:
     bench.set_defaults(run=command_bench)
     commands.add_parser("env", help="print the environments' interpreters as JSON").set_defaults(run=command_env)
     commands.add_parser("package", help="build and validate the extension's zip").set_defaults(run=command_package)
+    wheels = commands.add_parser("wheels", help="fill a folder for an installation on a machine without internet")
+    wheels.add_argument("--out", type=Path, required=True, help="folder for the wheels")
+    here = platforms.this_computer()
+    wheels.add_argument("--platform", choices=("win", "mac", "linux"), default=here.system, help="default: this one")
+    wheels.add_argument("--machine", choices=("x86_64", "arm64"), help="default: arm64 for mac, x86_64 otherwise")
+    wheels.add_argument("--python", type=python_version, default=(3, 11), help="3.11 (default), 3.12 or 3.13")
+    wheels.add_argument("--cuda", action="store_true", help="PyTorch with CUDA 13, for NVIDIA cards")
+    wheels.set_defaults(run=command_wheels)
+    lock = commands.add_parser("lock", help="for developers: write backend/wheels.json anew")
+    lock.add_argument("--uv", default="uv", help="the program uv")
+    lock.add_argument("--wheels", type=Path, help="folder with wheels that no general index has")
+    lock.set_defaults(run=command_lock)
     return door
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 BACKEND_FOLDER = Path(__file__).resolve().parent
 REQUIREMENTS = BACKEND_FOLDER / "requirements.txt"
+WHEELS = BACKEND_FOLDER / "wheels.json"  # sizes and hashes of what the requirements become
 BASE_MODEL_NAME = "smollm2-135m-instruct"
 
 
