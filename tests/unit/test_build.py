@@ -111,7 +111,7 @@ def prepare(monkeypatch, tmp_path, results: dict):
     python = Path(sys.executable)
     monkeypatch.setattr(build, "set_up", lambda *a, **k: (python, {build.BLENDERS[0]: python}))
     monkeypatch.setattr(build, "_test_tools", lambda python: tmp_path)
-    monkeypatch.setattr(build, "run_tests", lambda title, *rest: results[title])
+    monkeypatch.setattr(build, "run_tests", lambda title, *rest: results.get(title, build.Counts()))
 
 
 def test_test_command_closes_with_one_count(monkeypatch, tmp_path, capsys):
@@ -120,8 +120,9 @@ def test_test_command_closes_with_one_count(monkeypatch, tmp_path, capsys):
     assert build.main(["test"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "12 passed, 0 failed, 3 skipped"
     results["Blender 4.5"] = build.Counts(6, 1, 2)
+    results["window"] = build.Counts(3, 0, 0)
     assert build.main(["test"]) == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "11 passed, 1 failed, 3 skipped"
+    assert capsys.readouterr().out.splitlines()[-1] == "14 passed, 1 failed, 3 skipped"
 
 
 def test_test_command_fails_when_nothing_ran(monkeypatch, tmp_path, capsys):

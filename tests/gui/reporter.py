@@ -1,0 +1,162 @@
+"""Runs inside Blender and answers questions of tests/gui/window.py over two pipes; presses nothing itself.
+
+``blender --python reporter.py -- QUESTIONS ANSWERS``, the numbers of two open file descriptors. A question is one line
+of JSON: {"ask": EXPRESSION}, or {"do": STATEMENTS} for what has to lie ready before the first click (a character, which
+backend is started). A question waits for one round of Blender's own event handling, so that the answer comes after the
+mouse and key events that were sent before it.
+"""
+
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+
+import bpy
+
+_questions, _answers = (int(number) for number in sys.argv[sys.argv.index("--") + 1 :][:2])
+_new, _waiting = queue.SimpleQueue(), []
+_drawn: "dict[str, int]" = {}
+
+
+def addon(name: str = ""):
+    """A module of the add-on."""
+    return sys.modules["momug" + (f".{name}" if name else "")]
+
+
+def area(kind: str = "VIEW_3D"):
+    """The largest area of a kind, in the first window."""
+    areas = [area for area in bpy.context.window_manager.windows[0].screen.areas if area.type == kind]
+    return max(areas, key=lambda area: area.width * area.height)
+
+
+def region(kind: str = "UI"):
+    return next(region for region in area().regions if region.type == kind)
+
+
+def box(kind: str = "UI") -> "list[int]":
+    """Left, top, width, height of a region of the 3D view, in pixels of the screen."""
+    window, found = bpy.context.window_manager.windows[0], region(kind)
+    return [found.x, window.height - found.y - found.height, found.width, found.height]
+
+
+def hover() -> str:
+    """What the button under the mouse does: its operator as Python writes it, or the path of its property."""
+    manager = bpy.context.window_manager
+    with bpy.context.temp_override(window=manager.windows[0], area=area(), region=region()):
+        if bpy.ops.ui.copy_python_command_button.poll():
+            bpy.ops.ui.copy_python_command_button()
+        elif bpy.ops.ui.copy_data_path_button.poll():
+            bpy.ops.ui.copy_data_path_button(full_path=True)
+        else:
+            return ""
+    return manager.clipboard
+
+
+def drawn() -> "dict[str, int]":
+    """How often the body of each panel of the add-on was drawn so far."""
+    return dict(_drawn)
+
+
+def armature():
+    return addon("properties").chosen_armature(bpy.context)
+
+
+def take() -> "list | None":
+    """The state, first and last frame of the motion that is shown, and how many variations there are."""
+    found = addon("commit").current(armature()) if armature() is not None else None
+    if found is None:
+        return None
+    return [found.take.state, found.take.first, found.take.last, addon("commit").variations(found)[1]]
+
+
+def status() -> str:
+    """What the panel says."""
+    told = addon("runtime").status()
+    return f"{told.message} {told.hint}".strip()
+
+
+def progress() -> "list | None":
+    """Text and fraction of the progress bar; None when nothing runs."""
+    task = addon("runtime").active()
+    return None if task is None else [task.phase_text, task.fraction]
+
+
+def backend() -> "int | None":
+    """The process of the model."""
+    session = addon("service").current()
+    link = session._link if session is not None else None
+    return link.process.pid if link is not None and link.process is not None else None
+
+
+def facts() -> dict:
+    """What a request that failed or was cancelled must not change."""
+    scene = bpy.context.scene
+    return {
+        "actions": sorted(action.name for action in bpy.data.actions),
+        "objects": sorted(thing.name for thing in bpy.data.objects),
+        "active": {
+            thing.name: thing.animation_data.action.name
+            for thing in bpy.data.objects
+            if thing.animation_data and thing.animation_data.action
+        },
+        "range": [scene.frame_start, scene.frame_end, scene.frame_current],
+        "fps": [scene.render.fps, scene.render.fps_base],
+    }
+
+
+def hand(name: str = "left_wrist") -> "list[float]":
+    """Where a bone of the armature is now, in the world."""
+    figure = armature()
+    bone = addon("results").map_health(figure).mapping.bone(name)
+    return list(figure.matrix_world @ figure.pose.bones[bone].head)
+
+
+def _count(name: str):
+    def drawing(_panel, _context):
+        _drawn[name] = _drawn.get(name, 0) + 1
+
+    return drawing
+
+
+def _listen():
+    with open(_questions, encoding="utf-8") as pipe:
+        for line in pipe:
+            _new.put(json.loads(line))
+    os._exit(0)  # the test is over
+
+
+def _tick() -> float:
+    for question in _waiting:
+        _answer(question)
+    _waiting.clear()
+    while not _new.empty():
+        _waiting.append(_new.get())
+    return 0.005
+
+
+def _answer(question: dict) -> None:
+    try:
+        if "do" in question:
+            exec(question["do"], globals())
+            answer = {"value": None}
+        else:
+            answer = {"value": eval(question["ask"], globals())}
+        text = json.dumps(answer)
+    except Exception:
+        text = json.dumps({"error": traceback.format_exc()})
+    os.write(_answers, (text + "\n").encode("utf-8"))
+
+
+def _start():
+    for cls in addon("panels").CLASSES:
+        if issubclass(cls, bpy.types.Panel):
+            cls.append(_count(cls.__name__))
+    bpy.context.preferences.view.show_splash = False
+    bpy.context.preferences.system.viewport_aa = "OFF"  # every processor cycle counts where no graphics card is
+    bpy.app.timers.register(_tick, persistent=True)
+    threading.Thread(target=_listen, daemon=True).start()
+
+
+_start()

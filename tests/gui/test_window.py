@@ -1,0 +1,113 @@
+"""What an artist does in the sidebar, with the mouse and the keyboard, in a Blender with a window."""
+
+import os
+import signal
+
+WORDS = "a person walks forward and waves"
+
+
+def make(window, prompt: str = WORDS) -> None:
+    """The mannequin gets a motion, all by mouse and keys."""
+    window.press("momug.add_mannequin")
+    window.type_into("momug.prompt", prompt)
+    window.press("momug.generate")
+    window.until("take()")
+
+
+def test_from_a_sentence_to_a_kept_animation(window, use_backend):
+    use_backend(window, steps=20, delay=0.1)
+    window.press("momug.add_mannequin")
+    assert window.ask("armature().name") == "Mannequin"
+    window.type_into("momug.prompt", WORDS)
+    assert window.ask("bpy.context.scene.momug.prompt") == WORDS
+    window.press("momug.generate")
+    window.until("progress()", lambda told: told and told[1] > 0)
+    assert window.find("momug.cancel"), "while it works there is a Cancel button"
+    text, fraction = window.ask("progress()") or ("", 0)
+    assert text.startswith("Making the motion") and 0 < fraction <= 1
+    window.until("take()")
+    assert window.ask("status()").startswith("'a person walks forward and waves' is on Mannequin.")
+    assert "MOMUG_PT_result" in window.redrawn()
+    state, first, last, _ = window.ask("take()")
+    assert (state, first) == ("PENDING", 1) and last > 48
+
+    hands = window.ask("hand()")
+    window.key("space")
+    window.until("bpy.context.screen.is_animation_playing and bpy.context.scene.frame_current > 10")
+    window.key("space")
+    window.until("not bpy.context.screen.is_animation_playing")
+    assert max(abs(a - b) for a, b in zip(hands, window.ask("hand()"), strict=True)) > 0.05, "the hand does not move"
+
+    window.press("momug.accept")
+    window.until("take()[0] == 'ACCEPTED'")
+    window.key("ctrl+z")
+    window.until("take()[0] == 'PENDING'")
+    window.key("ctrl+shift+z")
+    window.until("take()[0] == 'ACCEPTED'")
+    window.key("ctrl+z", "ctrl+z")
+    window.until("take() is None and not bpy.data.actions")
+    assert window.ask("armature().name") == "Mannequin", "one undo step took more than the motion"
+
+
+def test_reject_brings_back_what_was_there(window):
+    make(window)
+    window.press("momug.accept")
+    before = window.until("facts() if take()[0] == 'ACCEPTED' else None")
+    window.type_into("momug.prompt", "a person runs")
+    window.press("momug.generate")
+    window.until("take()[0] == 'PENDING'")
+    assert window.ask("facts()") != before
+    window.press("momug.reject")
+    window.until("take()[0] == 'ACCEPTED'")
+    after = window.ask("facts()")
+    after["range"] = before["range"]  # the timeline may have grown with the longer motion
+    assert after == before
+
+
+def test_caption_appears_and_becomes_the_prompt(window):
+    make(window)
+    window.press("momug.caption")
+    caption = window.until("addon('results').caption_of(armature())")
+    assert "walks" in caption
+    window.press("momug.caption_to_prompt")
+    window.until(f"bpy.context.scene.momug.prompt == {caption!r}")
+
+
+def test_cancel_ends_the_work_and_leaves_the_scene(window, use_backend):
+    use_backend(window, steps=1000, delay=0.05)
+    window.press("momug.add_mannequin")
+    window.type_into("momug.prompt", WORDS)
+    before = window.ask("facts()")
+    window.press("momug.generate")
+    window.until("progress()", lambda told: told and told[1] > 0)
+    place = window.find("momug.cancel")
+    process = window.ask("backend()")
+    window.click(*place)
+    window.until("progress() is None")
+    assert window.ask("status()") == "Cancelled."
+    assert window.ask("facts()") == before
+    assert window.ask("backend()") == process, "cancel ended the process, not only the job"
+    assert window.find("momug.generate"), "the button is stuck"
+
+
+def test_killed_backend_is_told_and_the_next_request_works(window, use_backend):
+    use_backend(window, steps=1000, delay=0.05)
+    window.press("momug.add_mannequin")
+    window.type_into("momug.prompt", WORDS)
+    before = window.ask("facts()")
+    window.press("momug.generate")
+    window.until("progress()", lambda told: told and told[1] > 0)
+    first = window.ask("backend()")
+    os.kill(first, signal.SIGKILL)
+    window.until("backend()", lambda process: process not in (None, first))  # it is tried once more
+    window.until("progress()", lambda told: told and told[1] > 0)
+    os.kill(window.ask("backend()"), signal.SIGKILL)
+    window.until("progress() is None")
+    told = window.ask("status()")
+    assert "again after a restart" in told, told
+    assert window.find("momug.open_log")
+    assert window.ask("facts()") == before
+    use_backend(window)
+    window.press("momug.generate")
+    window.until("take()")
+    assert window.ask("status()").startswith("'a person walks forward and waves' is on Mannequin.")

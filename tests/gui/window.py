@@ -1,0 +1,232 @@
+"""Blender with a window on a screen of its own, used as a person uses it: by mouse and keys.
+
+The pointer and the keyboard are xdotool's. Blender has no list of its buttons' places, so a button is found the way a
+person finds it: the pointer moves over the panel until the button under it is the wanted one (see reporter.hover).
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+PROGRAMS = ("Xvfb", "blender", "xdotool")
+WIDTH, HEIGHT = 1100, 1300
+PATIENCE = 60.0  # seconds for anything: only a hang takes that long
+STEP = 14  # pixels between two looks of the pointer; a button is 20 high
+
+
+class Lost(AssertionError):
+    """What was waited for did not come, or what was looked for is not in the sidebar."""
+
+
+def missing() -> str:
+    """Why no window can be had here, in a sentence; empty when one can."""
+    absent = [program for program in PROGRAMS if not shutil.which(program)]
+    return f"not installed: {', '.join(absent)} (Debian: apt-get install blender xvfb xdotool)" if absent else ""
+
+
+@contextlib.contextmanager
+def screen(width: int = WIDTH, height: int = HEIGHT) -> Iterator[str]:
+    """A virtual screen; its name for DISPLAY."""
+    reader, writer = os.pipe()
+    command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", f"{width}x{height}x24", "-nolisten", "tcp"]
+    server = subprocess.Popen(command, pass_fds=[writer], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    os.close(writer)
+    try:
+        with open(reader, encoding="ascii") as pipe:
+            number = pipe.readline().strip()  # written once the screen is there; empty when the server died
+        if not number:
+            raise Lost("Xvfb did not start")
+        yield f":{number}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+class Window:
+    """One Blender 3.4 or newer, with the add-on of this checkout and factory settings otherwise."""
+
+    def __init__(self, display: str, folder: Path, size: tuple[int, int] = (WIDTH, HEIGHT), **variables: str):
+        self.folder = folder
+        self.size = size
+        addons = folder / "scripts" / "addons"
+        addons.mkdir(parents=True)
+        (addons / "momug").symlink_to(ROOT / "blender_addon")
+        here = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "WAYLAND_DISPLAY")}
+        beside = str(Path(shutil.which("blender")).parent)  # Debian's Blender takes the Python that PATH finds first
+        self.env = {
+            **here,
+            "PATH": beside + os.pathsep + here.get("PATH", ""),
+            "DISPLAY": display,
+            "BLENDER_USER_SCRIPTS": str(folder / "scripts"),
+            "BLENDER_USER_CONFIG": str(folder / "config"),
+            "LIBGL_ALWAYS_SOFTWARE": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **variables,
+        }
+        questions, self._questions = os.pipe()
+        self._answers, answers = os.pipe()
+        command = ["blender", "--factory-startup", "--window-geometry", "0", "0", str(size[0]), str(size[1])]
+        command += ["--addons", "momug", "--python-exit-code", "1", "--python", str(HERE / "reporter.py"), "--"]
+        self.log = folder / "blender.log"
+        with open(self.log, "wb") as log:
+            self.blender = subprocess.Popen(
+                [*command, str(questions), str(answers)],
+                env=self.env,
+                pass_fds=[questions, answers],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        os.close(questions)
+        os.close(answers)
+        self._replies = open(self._answers, encoding="utf-8")
+        self._places: dict[str, tuple[int, int]] = {}
+        self.ask("None")  # it is there
+
+    def close(self) -> None:
+        os.close(self._questions)  # the reporter ends Blender
+        try:
+            self.blender.wait(10)
+        except subprocess.TimeoutExpired:
+            self.blender.kill()
+            self.blender.wait()
+        self._replies.close()
+
+    def fresh(self) -> None:
+        """An empty file with the window as it is; what ran is stopped."""
+        self.xdotool("key", "Escape")
+        self.do("addon('runtime').configure()")
+        empty = self.folder / "empty.blend"  # new files by Blender's own means would lose the add-on's preferences
+        if not empty.exists():
+            self.do("[bpy.data.objects.remove(thing) for thing in list(bpy.data.objects)]")
+            self.do(f"bpy.ops.wm.save_as_mainfile(filepath={str(empty)!r}, copy=True)")
+        self.do(f"bpy.ops.wm.open_mainfile(filepath={str(empty)!r}, load_ui=False)")
+        self.until("bpy.context.window_manager.windows[0].screen is not None")
+
+    # --- questions
+
+    def ask(self, expression: str):
+        """The value of a Python expression inside Blender, with the names of reporter.py."""
+        return self._say({"ask": expression})
+
+    def do(self, statements: str) -> None:
+        """Make something ready that is not under test."""
+        self._say({"do": statements})
+
+    def _say(self, question: dict):
+        os.write(self._questions, (json.dumps(question) + "\n").encode("utf-8"))
+        line = self._replies.readline()
+        if not line:
+            raise Lost("Blender has ended\n" + self.log.read_text(encoding="utf-8", errors="replace")[-3000:])
+        answer = json.loads(line)
+        if "error" in answer:
+            raise Lost(f"{question}\n{answer['error']}")
+        return answer["value"]
+
+    def until(self, expression: str, wanted: Callable = bool, patience: float = PATIENCE):
+        """Wait until the expression has a value that is ``wanted``; returns that."""
+        end = time.monotonic() + patience
+        while not wanted(value := self.ask(expression)):
+            if time.monotonic() > end:
+                raise Lost(f"waited {patience:.0f} s in vain for {expression}, it is {value!r}")
+        return value
+
+    # --- hands
+
+    def xdotool(self, *words: object) -> None:
+        subprocess.run(["xdotool", *map(str, words)], env=self.env, check=True, timeout=PATIENCE)
+
+    def point(self, x: int, y: int) -> None:
+        self.xdotool("mousemove", x, y)
+
+    def click(self, x: int, y: int, button: int = 1) -> None:
+        self.xdotool("mousemove", x - 1, y)
+        self.ask("None")  # Blender has seen the pointer come
+        self.xdotool("mousemove", x, y, "click", button)
+        self.ask("None")
+
+    def key(self, *keys: str) -> None:
+        """Press keys over the 3D view, away from its sidebar."""
+        left, top, width, height = self.ask("box('WINDOW')")
+        self.point(left + width // 3, top + height // 2)
+        self.ask("None")
+        self.xdotool("key", *keys)
+        self.ask("None")
+
+    # --- the sidebar
+
+    def open_sidebar(self) -> None:
+        """Key N, and the tab MoMug."""
+        self.key("n")
+        left, top, width, height = self.until("box()", lambda box: box[2] > 100)
+        for y in range(top + height // 3, top, -14):  # the tabs of add-ons are the lowest
+            self.click(left + width - 8, y)
+            if self.redrawn():
+                return
+        raise Lost("the sidebar has no tab MoMug")
+
+    def redrawn(self) -> set[str]:
+        """Names of the add-on's panels that are open, after one more drawing of the sidebar."""
+        before = self.ask("drawn()")
+        self.do("region().tag_redraw()")
+        self.until("not region().tag_redraw() and True")
+        for _ in range(3):
+            self.ask("None")
+        after = self.ask("drawn()")
+        return {name for name in after if after[name] != before.get(name)}
+
+    def find(self, wanted: str) -> tuple[int, int]:
+        """Where on the screen the button is whose operator or property contains ``wanted``."""
+        if wanted in self._places:
+            x, y = self._places[wanted]
+            self.point(x - 2, y)
+            self.point(x, y)
+            if wanted in self.ask("hover()"):
+                return x, y
+        left, top, width, height = self.ask("box()")
+        inside = width - 22  # without the tabs
+        for column in (0.4, 0.8, 0.15, 0.6, 0.93):
+            x = left + int(inside * column)
+            for y in range(top + 4, top + height, STEP):
+                self.point(x, y)
+                if wanted in self.ask("hover()"):
+                    self._places[wanted] = x, y
+                    return x, y
+        raise Lost(f"no button '{wanted}' in the sidebar")
+
+    def press(self, wanted: str) -> None:
+        """Click the button whose operator or property contains ``wanted``."""
+        self.click(*self.find(wanted))
+
+    def type_into(self, wanted: str, text: str) -> None:
+        """Replace the text of a field."""
+        self.press(wanted)
+        self.xdotool("key", "ctrl+a", "BackSpace")
+        self.xdotool("type", "--delay", "2", text)
+        self.xdotool("key", "Return")
+        self.ask("None")
+
+    def picture(self, file: Path, region: bool = True) -> None:
+        """The sidebar, or the whole window, as a PNG."""
+        left, top, width, height = self.ask("box()") if region else (0, 0, *self.size)
+        crop = f"{width}x{height}+{left}+{top}"
+        subprocess.run(["import", "-window", "root", "-crop", crop, "+repage", str(file)], env=self.env, check=True)
+
+
+@contextlib.contextmanager
+def opened(display: str, **variables: str) -> Iterator[Window]:
+    """A window with a folder of its own, closed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="momug-window-", ignore_cleanup_errors=True) as folder:
+        window = Window(display, Path(folder), **variables)
+        try:
+            yield window
+        finally:
+            window.close()
