@@ -134,7 +134,7 @@ def caption_batch(options: argparse.Namespace) -> None:
             raise captions.Refused(error.message) from error
         return [{"animation": path.stem, "seconds": round(motion.seconds, 3), "caption": text}]
 
-    weights = jobs.file_hash(paths.checkpoints_folder() / options.model / "config.json")
+    weights = jobs.weights(options.model)
     try:
         now, earlier, failed = captions.run(options.folder, options.out, formats.READERS, describe, weights, _to_stderr)
     except (captions.Refused, manifest.Busy) as error:

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from .. import protocol
+from .. import paths, protocol
 
 TEXTS = ("name", "prompt", "model", "preset", "style", "target", "rig")
 NUMBERS = ("seconds", "guidance_scale", "style_weight")
@@ -112,6 +112,12 @@ def file_hash(path: "str | Path") -> str:
         while block := opened.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def weights(model: str) -> str:
+    """What tells one set of weights from another: its config.json holds the hashes of the rest. "" without one."""
+    config = paths.checkpoints_folder() / model / "config.json"
+    return file_hash(config) if config.is_file() else ""
 
 
 def _csv_rows(path: Path) -> Iterator[dict[str, Any]]:

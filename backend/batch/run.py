@@ -17,7 +17,7 @@ import backend
 from backend import models, paths, requests
 from backend.batch import manifest as states
 from backend.batch import poses
-from backend.batch.jobs import Job, JobsError, file_hash, read
+from backend.batch.jobs import Job, JobsError, read, weights
 from backend.batch.manifest import Busy, Manifest
 from backend.batch.store import Store, UnwritableError
 from backend.errors import BackendError
@@ -155,11 +155,11 @@ def _run(jobs: list[Job], book: Manifest, store: Store, settings: Settings, say,
     waiting: list[tuple[Job, GenerateRequest]] = []
     keys: dict[str, str] = {}
     bad = []
-    weights = {name: _weights(name) for name in {job.model for job in jobs}}
+    hashes = {name: weights(name) for name in {job.model for job in jobs}}
     for job in jobs:
         try:
             wanted = maker.check(job)
-            key = job.key(settings.suffix, weights[job.model])
+            key = job.key(settings.suffix, hashes[job.model])
         except (BackendError, OSError) as error:
             told = error if isinstance(error, BackendError) else BackendError("bad_file", f"{job.target}: {error}")
             bad.append(_failed(job, told))
@@ -248,12 +248,6 @@ def _told(error: Exception) -> BackendError:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return BackendError("out_of_memory", "Memory ran out.", retryable=True)
     return BackendError("internal", f"The model failed unexpectedly ({type(error).__name__}).")
-
-
-def _weights(model: str) -> str:
-    """What tells one set of weights from another: its config.json holds the hashes of the rest."""
-    config = paths.checkpoints_folder() / model / "config.json"
-    return file_hash(config) if config.is_file() else ""
 
 
 def _silent(phase: str, step: int, total: int) -> None:
