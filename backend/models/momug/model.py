@@ -13,7 +13,7 @@ from torch import Tensor
 from backend.codecs.causal_vae import STRIDE, CausalVAE, load_codec, save_codec
 from backend.errors import BackendError
 from backend.language import base, text
-from backend.models import styles
+from backend.models import choosing, styles
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress
 from backend.models.momug import batch, windows
 from backend.models.momug.conditions import Conditions
@@ -28,6 +28,7 @@ from backend.protocol import FPS
 
 log = logging.getLogger(__name__)
 FALLBACK_SECONDS = 4.0
+TRIES = 4  # of the preset that chooses the best
 PULLS, LAST_PULLS = 3, 25  # steps towards given poses, at each denoising step and at the end
 HINT = "Install the weights again."
 
@@ -66,12 +67,13 @@ class MoMug:
         encoded = time.perf_counter()
         first = secrets.randbelow(2**31) if request.seed is None else request.seed
         seeds = [first + i for i in range(request.variations)]
+        tries = 1 if request.target or request.loop else preset["tries"]  # meeting poses takes long enough for one
         total = sum(frames)
         ends = [-(-sum(frames[: i + 1]) // STRIDE) for i in range(len(frames))]
         lengths = [stop - start for start, stop in zip([0, *ends], ends, strict=False)]
-        noise = torch.stack([_noise(seed, ends[-1], self.config.codec.latent) for seed in seeds]).to(self.device)
+        noise = torch.cat([_noise(seed, tries, ends[-1], self.config.codec.latent) for seed in seeds]).to(self.device)
         scale = self.config.guidance_scale if request.guidance_scale is None else request.guidance_scale
-        denoiser = _Denoiser(self, states, mask, cache, windows.plan(lengths, self.longest), len(seeds), scale, preset)
+        denoiser = _Denoiser(self, states, mask, cache, windows.plan(lengths, self.longest), len(noise), scale, preset)
         conditions = None
         if request.target or request.loop:
             conditions = Conditions(self.codec, request.target or None, request.loop, total)
@@ -94,15 +96,18 @@ class MoMug:
         decoded = self.codec.decode(latents)
         if not torch.isfinite(decoded).all():
             raise BackendError("internal", "The model produced numbers that are not finite.", "Try another seed.", True)
-        motions = [features.decode(row[:total]) for row in decoded.cpu().numpy()]
+        made = [features.decode(row[:total]) for row in decoded.cpu().numpy()]
+        segments = [sum(frames[:i]) for i in range(len(frames))]
+        tried = [made[i : i + tries] for i in range(0, len(made), tries)]
+        chosen, unmet = choosing.choose(sentences, segments, tried)
+        motions = [motions[best] for motions, best in zip(tried, chosen, strict=True)]
         if request.target:
             motions = [pin(m, request.target) for m in conditions.placed(decoded, motions)]
         if request.loop:
             motions = [close_loop(m) for m in motions]
         done = time.perf_counter()
         timings = {"text": encoded - began, "denoise": denoised - encoded, "decode": done - denoised}
-        segments = [sum(frames[:i]) for i in range(len(frames))]
-        return GenerateResult(motions, seeds, timings, warnings, segments)
+        return GenerateResult(motions, seeds, timings, warnings + unmet, segments)
 
     def generate_batch(
         self, requests: list[GenerateRequest], progress: Progress, cancelled: Cancelled
@@ -227,15 +232,19 @@ class _Denoiser:
 
 
 def presets(config: MoMugConfig) -> list[dict]:
-    """What the panel offers: steps, and every how many steps the language model sees the motion (0: never)."""
-    fast = {"name": "fast", "label": "Fast", "steps": config.steps, "language_every": 0}
-    full = {"name": "full", "label": "Full", "steps": config.steps, "language_every": 1}
-    return [fast, full] if config.lora_rank else [fast]
+    """What the panel offers: steps, how many tries the best is chosen from (``choosing``), and every how many steps the
+    language model sees the motion (0: never)."""
+    fast = {"name": "fast", "label": "Fast", "steps": config.steps, "tries": 1, "language_every": 0}
+    best = {"name": "best", "label": f"Best of {TRIES}", "steps": config.steps, "tries": TRIES, "language_every": 0}
+    full = {"name": "full", "label": "Full", "steps": config.steps, "tries": 1, "language_every": 1}
+    return [fast, best, full] if config.lora_rank else [fast, best]
 
 
-def _noise(seed: int, length: int, width: int) -> Tensor:
-    """Noise (length,width) that depends on the seed alone, on every device."""
-    return torch.randn(length, width, generator=torch.Generator().manual_seed(seed % 2**63))
+def _noise(seed: int, tries: int, length: int, width: int) -> Tensor:
+    """Noise (tries,length,width) that depends on the seed alone, on every device; the first is the same for any number
+    of tries."""
+    generator = torch.Generator().manual_seed(seed % 2**63)
+    return torch.stack([torch.randn(length, width, generator=generator) for _ in range(tries)])
 
 
 def save_checkpoint(model: MoMug, folder: Path) -> None:

@@ -1,0 +1,48 @@
+"""Several tries at a sentence, and the one that does most of what it says: measured on the motion, not guessed.
+
+The measurements are those that check the captions of the training data (:mod:`backend.data.claims`): "turns left by 90
+degrees" is held against the heading, "waves with the right hand" against the wrists. What a sentence says and nothing
+can measure ("like a zombie") has no say.
+"""
+
+from backend.data.claims import check
+from backend.data.measure import measure
+from backend.motion.skeleton import Motion
+
+SHORTEST = 10  # frames; less of a motion is not measured
+# what the kinds of claims are called in a sentence for the artist; a kind that is not here goes by its own name
+WORDS = {
+    "hand": "hands", "side": "left or right", "count": "how often", "posture": "low posture",
+    "angle": "how far to turn", "stand": "standing up", "bend": "bending", "balance": "standing on one leg",
+}  # fmt: skip
+
+
+def score(sentences: list[str], segments: list[int], motion: Motion) -> tuple[float, list[str]]:
+    """How well a motion does what is said: (claims that hold less twice those denied, the kinds that are denied).
+
+    sentences: in order; segments: the first frame of each.
+    """
+    total, denied = 0.0, []
+    for sentence, start, stop in zip(sentences, segments, [*segments[1:], motion.frames], strict=True):
+        if stop - start < SHORTEST:
+            continue
+        for claim in check(sentence, measure(motion.slice(start, stop))):
+            if claim.holds is False:
+                denied.append(claim.kind)
+            total += {True: 1.0, False: -2.0, None: 0.0}[claim.holds]
+    return total, list(dict.fromkeys(denied))
+
+
+def choose(sentences: list[str], segments: list[int], tries: list[list[Motion]]) -> tuple[list[int], list[str]]:
+    """The index of the best of each variation's tries (the first of equals), and warnings about what none does."""
+    chosen, missing = [], []
+    for motions in tries:
+        scores = [score(sentences, segments, motion) for motion in motions]
+        best = max(range(len(motions)), key=lambda i: scores[i][0])
+        chosen.append(best)
+        missing.append(scores[best][1])
+    everywhere = [kind for kind in missing[0] if all(kind in kinds for kinds in missing)]
+    if not everywhere:
+        return chosen, []
+    said = ", ".join(WORDS.get(kind, kind) for kind in everywhere)
+    return chosen, [f"The motion may not do all that was asked ({said}): try another seed or a plainer sentence."]

@@ -1,0 +1,71 @@
+"""The best of several tries is the one that does what the sentence says."""
+
+import numpy as np
+import pytest
+from motions import jump, raise_hand, turn, walk
+
+from backend.models import choosing
+from backend.models.interface import GenerateRequest
+from backend.motion.skeleton import Motion
+
+
+def there_and_still() -> Motion:
+    """A walk of three seconds, then three seconds of standing."""
+    first, second = walk(3.0), walk(3.0, 0.0)
+    second.translation += first.translation[-1] * [1, 0, 1]
+    second.rotations[:] = [1, 0, 0, 0]
+    for side, sign in (("left", -1), ("right", 1)):
+        second.rotations[:, 16 if side == "left" else 17] = turn(2, np.full(second.frames, 1.3 * sign))
+    return Motion(*(np.concatenate([getattr(m, n) for m in (first, second)]) for n in ("rotations", "translation")))
+
+
+@pytest.mark.parametrize(
+    "sentence, right",
+    [("a person walks forward", 0), ("a person walks and turns left", 1), ("a person walks and turns right", 2),
+     ("a person raises the left hand", 3), ("a person raises the right hand", 4), ("a person jumps", 5)],
+)  # fmt: skip
+def test_the_try_that_does_it_is_chosen(sentence, right):
+    tries = [walk(), walk(yaw_rate=25), walk(yaw_rate=-25), raise_hand("left"), raise_hand("right"), jump()]
+    # who walks and turns walks forward, too
+    among = [tries[0], *tries[3:]] if right == 0 else tries
+    for order in (among, among[::-1]):
+        chosen, warnings = choosing.choose([sentence], [0], [order])
+        assert order[chosen[0]] is tries[right] and warnings == []
+
+
+def test_what_nobody_does_is_told():
+    chosen, warnings = choosing.choose(["a person jumps twice"], [0], [[walk(), walk(speed=0.9)]])
+    assert chosen == [0] and len(warnings) == 1 and "jump" in warnings[0]
+    # one of two variations does it: nothing to complain about
+    assert choosing.choose(["a person jumps"], [0], [[walk()], [jump()]]) == ([0, 0], [])
+
+
+def test_what_nothing_can_measure_has_no_say():
+    assert choosing.choose(["like a zombie"], [0], [[walk(), jump()]]) == ([0], [])
+
+
+def test_each_sentence_of_a_timeline_is_asked_of_its_own_part():
+    motion = there_and_still()
+    said = ["a person walks forward", "a person stands still"]
+    assert choosing.score(said, [0, 90], motion)[1] == []
+    assert choosing.score(said[::-1], [0, 90], motion)[1]
+
+
+def test_best_makes_several_and_returns_one_of_them(make_model, monkeypatch):
+    model, asked = make_model(), []
+
+    def last(sentences, segments, tries):
+        asked.append((sentences, segments, [len(motions) for motions in tries]))
+        return [len(motions) - 1 for motions in tries], ["told"]
+
+    quiet, never = (lambda phase, step, total: None), (lambda: False)
+    request = {"seconds": 2.0, "seed": 3, "variations": 2}
+    plain = model.generate(GenerateRequest("a person walks", preset="fast", **request), quiet, never)
+    first = model.generate(GenerateRequest("a person walks", preset="best", **request), quiet, never)
+    monkeypatch.setattr(choosing, "choose", last)
+    best = model.generate(GenerateRequest("a person walks", preset="best", **request), quiet, never)
+    again = model.generate(GenerateRequest("a person walks", preset="best", **request), quiet, never)
+    assert asked[0] == (["a person walks"], [0], [4, 4]) and best.warnings == ["told"] and best.seeds == [3, 4]
+    assert len(best.motions) == len(first.motions) == 2
+    assert np.array_equal(best.motions[0].rotations, again.motions[0].rotations)
+    assert not np.allclose(best.motions[0].rotations, plain.motions[0].rotations, atol=1e-3)
