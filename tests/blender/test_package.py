@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import build
 
 INSTALL = """
@@ -30,9 +32,118 @@ os._exit(0)
 """
 
 
-def test_validator_accepts_the_package(root, tmp_path):
-    archive = tmp_path / "momug.zip"
-    build.pack(root, archive)
+# what tests/gui does with the mouse, without a window
+USE = """
+import importlib, json, os, sys, time
+import bpy
+
+archive, fake, slow = json.loads(sys.argv[1])
+name = "bl_ext.user_default.momug"
+bpy.ops.extensions.package_install_files(filepath=archive, repo="user_default", enable_on_install=True)
+part = lambda module: importlib.import_module(f"{name}.{module}")
+api, runtime, commit, service = part("api"), part("runtime"), part("commit"), part("service")
+settings = bpy.context.scene.momug
+
+
+def facts():
+    scene = bpy.context.scene
+    return [
+        sorted(action.name for action in bpy.data.actions),
+        sorted(thing.name for thing in bpy.data.objects),
+        (scene.frame_start, scene.frame_end, scene.frame_current, scene.render.fps),
+    ]
+
+
+def until(condition):
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end, runtime.status()
+        runtime.pump()
+        time.sleep(0.01)
+
+
+def started():
+    task = runtime.active()
+    return task is not None and task.fraction > 0
+
+
+def state():
+    return commit.current(settings.armature).take.state
+
+
+told = {}
+assert not bpy.ops.momug.generate.poll()
+bpy.ops.momug.add_mannequin()
+settings.prompt, settings.auto_seconds, settings.seconds = "a person walks", False, 2.0
+before = facts()
+
+api.configure(command=slow)  # stopped by Cancel
+bpy.ops.momug.generate()
+until(started)
+bpy.ops.momug.cancel()
+until(lambda: runtime.active() is None)
+told["cancelled"] = runtime.status().message
+assert facts() == before
+
+bpy.ops.momug.generate()  # its process is killed, twice: once more it is tried
+until(started)
+session = service.current()
+for _ in range(2):
+    process = session._link.process.pid
+    os.kill(process, 9)
+    until(lambda: runtime.active() is None or session._link and session._link.process
+          and session._link.process.pid != process and started())
+told["killed"] = runtime.status().message
+assert facts() == before and runtime.status().failed
+
+api.configure(command=fake)
+bpy.ops.momug.generate()
+api.wait()
+assert state() == "pending"
+told["made"] = [action.name for action in bpy.data.actions]
+bpy.ops.momug.accept()
+assert state() == "accepted"
+bpy.ops.momug.caption()
+told["caption"] = api.wait() or part("results").caption_of(settings.armature)
+bpy.ops.momug.caption_to_prompt()
+told["prompt"] = settings.prompt
+kept = facts()
+bpy.ops.momug.generate()
+api.wait()
+bpy.ops.momug.reject()
+assert facts()[0] == kept[0]
+bpy.ops.momug.unload_backend()
+until(lambda: not service.running())
+told["logs"] = str(service.log_folder())
+files = os.path.dirname(importlib.import_module(name).__file__)
+repository = [repo.module for repo in bpy.context.preferences.extensions.repos].index("user_default")
+bpy.ops.extensions.package_uninstall(repo_index=repository, pkg_id="momug")
+assert name not in bpy.context.preferences.addons and not hasattr(bpy.types.Scene, "momug")
+told["left"] = os.path.isdir(files)
+told["actions"] = [action.name for action in bpy.data.actions]
+print("FACTS " + json.dumps(told), flush=True)
+os._exit(0)
+"""
+
+
+@pytest.fixture
+def archive(root, tmp_path) -> Path:
+    build.pack(root, tmp_path / "momug.zip")
+    return tmp_path / "momug.zip"
+
+
+def run(script: str, tmp_path: Path, *arguments: str) -> dict:
+    """What ``script`` says in a Blender of its own, with an empty user folder."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    env["BLENDER_USER_RESOURCES"] = str(tmp_path / "user ü")
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=500)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("FACTS ")]
+    assert lines, done.stdout + done.stderr
+    return json.loads(lines[0].removeprefix("FACTS "))
+
+
+def test_validator_accepts_the_package(archive):
     import bpy
 
     scripts = Path(bpy.utils.system_resource("SCRIPTS"))
@@ -41,17 +152,22 @@ def test_validator_accepts_the_package(root, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_fresh_blender_installs_the_package_and_uses_what_is_inside_it(root, tmp_path):
-    archive = tmp_path / "momug.zip"
-    build.pack(root, archive)
-    env = {**os.environ, "BLENDER_USER_RESOURCES": str(tmp_path / "user ü")}
-    command = [sys.executable, "-c", INSTALL, str(archive)]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("FACTS ")]
-    assert lines, done.stdout + done.stderr
-    facts = json.loads(lines[0].removeprefix("FACTS "))
+def test_fresh_blender_installs_the_package_and_uses_what_is_inside_it(archive, tmp_path):
+    facts = run(INSTALL, tmp_path, str(archive))
     assert facts["enabled"] and facts["operators"]
     assert Path(facts["addon"]).is_relative_to(tmp_path / "user ü")
     assert facts["root"] == facts["addon"], "the installed add-on looks for the backend elsewhere"
     assert facts["protocol"].endswith("momug.backend.protocol")
     assert facts["foreign"] == [], "the installed add-on reached into another copy"
+
+
+def test_installed_extension_does_what_its_buttons_say_and_goes_without_a_trace(archive, tmp_path, fake_command):
+    slow = fake_command(steps=1000, delay=0.02)
+    told = run(USE, tmp_path, json.dumps([str(archive), fake_command(), slow]))
+    assert told["cancelled"] == "Cancelled."
+    assert "again after a restart" in told["killed"]
+    assert told["made"] == ["a person walks"]
+    assert told["caption"] == told["prompt"] and told["caption"].startswith("a person walks forward")
+    assert Path(told["logs"]).is_relative_to(tmp_path / "user ü"), "the add-on writes elsewhere"
+    assert not told["left"], "the extension's files stay behind"
+    assert told["actions"] == ["a person walks"], "what was made went with the add-on"
