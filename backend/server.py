@@ -180,7 +180,7 @@ class Server:
     def _receive(self, message: protocol.Message) -> None:
         kind = message.type
         if kind == protocol.PING:
-            self._send(protocol.PONG, message.id)
+            self._send(protocol.PONG, message.id, **self._vitals())
         elif kind == protocol.CANCEL:
             self._send(protocol.ACK, message.id)
             self._cancel(message.header.get("target"))
@@ -189,6 +189,18 @@ class Server:
             self._end(0)
         else:
             self._enqueue(message)
+
+    def _vitals(self) -> dict[str, Any]:
+        """For a pong: which model is loaded, on what, and the bytes of memory that this process and its card hold."""
+        name, model = self._model or (None, None)
+        found = {"model": name, "device": str(getattr(model, "device", self.device)), "memory": resident_memory()}
+        if precision := getattr(model, "precision", None):
+            found["precision"] = str(precision)
+        torch = sys.modules.get("torch")
+        cuda = getattr(torch, "cuda", None)  # torch may be in the middle of its import on the main thread
+        if cuda is not None and getattr(cuda, "is_initialized", bool)():
+            found["card_memory"] = int(cuda.memory_reserved())
+        return found
 
     def _cancel(self, target: Any) -> None:
         with self._jobs_lock:
@@ -426,6 +438,15 @@ class Server:
         except OSError as error:
             # the add-on is gone; the reading thread sees the end of its pipe and ends this process
             log.debug("nobody reads any more: %s", error)
+
+
+def resident_memory() -> int | None:
+    """Bytes of memory that this process holds; None where nobody can tell."""
+    try:
+        import psutil
+    except ImportError:  # tests of the protocol run without the backend's packages
+        return None
+    return psutil.Process().memory_info().rss
 
 
 def _is_out_of_memory(error: Exception) -> bool:

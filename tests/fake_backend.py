@@ -142,6 +142,7 @@ class FakeBackend:
         self.lock = threading.Lock()
         self.queue: Queue[Job] = Queue()
         self.jobs: dict[int, Job] = {}
+        self.loaded: str | None = None
 
     def send(self, kind: str, number: int, arrays=None, **fields):
         self.raw(b"".join(protocol.encode({"type": kind, "id": number, **fields}, arrays)))
@@ -180,7 +181,7 @@ class FakeBackend:
     def receive(self, message: protocol.Message):
         kind, number = message.type, message.id
         if kind == protocol.PING:
-            self.send(protocol.PONG, number)
+            self.send(protocol.PONG, number, model=self.loaded, device="cpu", precision="float32", memory=345_000_000)
         elif kind == protocol.SHUTDOWN:
             self.send(protocol.ACK, number)
             os._exit(0)
@@ -243,6 +244,7 @@ class FakeBackend:
     def answer(self, message: protocol.Message):
         header = message.header
         model = header.get("model", "momug")
+        self.loaded = None if message.type == protocol.UNLOAD else model
         common = {"model": model, "warnings": [], "timings": {"denoise": self.steps * self.delay}}
         if self.mode == "odd_fields":
             common = {"model": 5, "warnings": 3, "timings": [1, 2]}

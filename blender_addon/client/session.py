@@ -65,6 +65,7 @@ class Session:
         self.capabilities: dict[str, Any] | None = None  # as told last
         self.hello: dict[str, Any] = {}
         self.failure: Failure | None = None  # why the state is "failed"
+        self.vitals: dict[str, Any] = {}  # model, device and memory, as the last pong told
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._state = STOPPED
@@ -125,6 +126,12 @@ class Session:
             job.cancel_deadline = time.monotonic() + self.cancel_timeout
             self._link.send(protocol.encode({"type": protocol.CANCEL, "id": next(self._ids), "target": job.id}))
 
+    def ask_vitals(self) -> None:
+        """Ask a backend that runs for its memory; the answer is in ``vitals`` when it comes."""
+        with self._lock:
+            if self._link is not None and self._link.ready:
+                self._link.send(protocol.encode({"type": protocol.PING, "id": next(self._ids)}))
+
     def drain(self) -> list[Event]:
         """What happened since the last call, oldest first; for a timer in the interface."""
         with self._lock:
@@ -146,6 +153,7 @@ class Session:
             link, self._link = self._link, None
             if link:
                 self._last_link = link
+            self.vitals = {}
             for job in list(self._jobs.values()):
                 self._finish(job, CANCELLED)
             self._set_state(STOPPED)
@@ -192,9 +200,12 @@ class Session:
             if not link.ready:
                 self._greet(link, message)
                 return
+            if message.type == protocol.PONG:
+                self.vitals = message.header
+                return
             job = self._jobs.get(message.id)
             if job is None:
-                return  # a pong, an ack of a cancel, or a late reply to a job that is over
+                return  # an ack of a cancel, or a late reply to a job that is over
             if message.type == protocol.ACK and isinstance(message.header.get("capabilities"), dict):
                 self.capabilities = message.header["capabilities"]  # something was installed since hello
             elif message.type == protocol.PROGRESS:
