@@ -15,6 +15,8 @@ from . import rotations as rot
 IDENTITY = np.array([1.0, 0.0, 0.0, 0.0])
 # Constraints that do not turn or move a bone of a rig that is not scaled, or only beyond what a person does
 _HARMLESS = {"COPY_SCALE", "LIMIT_SCALE", "MAINTAIN_VOLUME", "LIMIT_DISTANCE", "LIMIT_ROTATION", "LIMIT_LOCATION"}
+# Constraints that turn the bone's Y axis to the target; the stretch of one of them is left out
+_AIMING = {"DAMPED_TRACK", "STRETCH_TO"}
 _SPACES = {"WORLD", "POSE"}
 
 
@@ -138,16 +140,15 @@ class Mechanism:
         kind = constraint.kind
         if kind == "ARMATURE":
             return self._armature(name, constraint, own)
+        if kind in _AIMING and constraint.plain and constraint.target is not None:
+            return self._aimed(constraint, own)
         if kind not in {"COPY_TRANSFORMS", "COPY_ROTATION", "COPY_LOCATION"} or not constraint.plain:
             raise NotFollowed(f"What the constraint {kind.replace('_', ' ').title()} does to '{name}' is not known.")
         if constraint.target is None:
             raise NotFollowed(f"'{name}' follows something outside the armature.")
         target = self.place(constraint.target)
         if constraint.space[0] in _SPACES and constraint.space[1] in _SPACES:
-            head = target.head
-            if constraint.along:
-                bone = self.rig.bones[self.rig.index[constraint.target]]
-                head = self.point(constraint.target, bone.head + constraint.along * (bone.tail - bone.head))
+            head = self._along(constraint) if constraint.along else target.head
             turn = target.turn
         elif constraint.space == ("LOCAL", "LOCAL"):
             base, axes = self.channel(constraint.target)
@@ -163,6 +164,18 @@ class Mechanism:
         if kind == "COPY_LOCATION":
             return Place(own.turn, head)
         return Place(turn, head)
+
+    def _aimed(self, constraint: Constraint, own: Place) -> Place:
+        """Turned by the shortest way until its Y axis looks at the target."""
+        way = self._along(constraint) - own.head
+        return Place(
+            rot.multiply(rot.between(rot.rotate(own.turn, np.array([0.0, 1.0, 0.0])), way), own.turn), own.head
+        )
+
+    def _along(self, constraint: Constraint) -> np.ndarray:
+        """The point (T,3) of its target bone that a constraint follows."""
+        bone = self.rig.bones[self.rig.index[constraint.target]]
+        return self.point(constraint.target, bone.head + constraint.along * (bone.tail - bone.head))
 
     def _armature(self, name: str, constraint: Constraint, own: Place) -> Place:
         weights = [(bone, weight) for bone, weight in constraint.weights if weight > 1e-6]

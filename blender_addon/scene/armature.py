@@ -5,10 +5,9 @@ import json
 import bpy
 import numpy as np
 
-from ..retarget.mechanism import Constraint as Followed
 from ..retarget.rest_pose import is_human
 from ..rig import Bone, BoneMap, Constraint, Rig, RigError
-from . import compat, kept, posing, stored_map
+from . import compat, following, kept, posing, stored_map
 
 _REFERENCE = "momug_reference"
 # Constraints that replace what is keyed on a bone
@@ -91,9 +90,16 @@ def _replaces(constraint: bpy.types.Constraint) -> bool:
 def read_rig(armature: bpy.types.Object, mapping: BoneMap | None = None) -> Rig:
     """The rest skeleton of an armature object as plain data (parents first), with the object's world matrix.
 
+    mapping: its bone map, where it is known already. See :func:`read_mapped`.
+    """
+    return read_mapped(armature, mapping)[0]
+
+
+def read_mapped(armature: bpy.types.Object, mapping: BoneMap | None = None) -> tuple[Rig, BoneMap]:
+    """The rest skeleton of an armature object (see :func:`read_rig`) and its bone map; check ``.error`` of that.
+
     The reference pose is the T-pose that the artist set with :func:`keep_tpose`; without one the rest pose; and when
-    that is not a human pose (some BVH files) but an action poses the figure, the action's first frame. mapping: its
-    bone map, where it is known already.
+    that is not a human pose (some BVH files) but an action poses the figure, the action's first frame.
     """
     sentence = problem(armature)
     if sentence:
@@ -101,13 +107,13 @@ def read_rig(armature: bpy.types.Object, mapping: BoneMap | None = None) -> Rig:
     rig = Rig(armature.name, bones(armature), np.array(armature.matrix_world))
     mapping = mapping or stored_map.bone_map(armature, rig.bones)
     if mapping.controls is not None:
-        rig.mechanism = mechanism(armature)
+        rig.mechanism = following.mechanism(armature.evaluated_get(bpy.context.evaluated_depsgraph_get()))
     rig.reference = _kept_tpose(armature, rig)
     rig.tpose = rig.reference is not None
     if not rig.tpose and mapping.error is None and not is_human(rig, mapping):
         rig.reference = _kept_reference(armature, rig)
         if rig.reference is not None:
-            return rig
+            return rig, mapping
         data = armature.animation_data
         action = data.action if data else None
         if action is not None and compat.fcurves(action, armature):
@@ -115,44 +121,7 @@ def read_rig(armature: bpy.types.Object, mapping: BoneMap | None = None) -> Rig:
             rig.reference = posing.from_fcurves(armature, rig, action, np.array([float(first)]))[0]
             if not is_human(rig, mapping):
                 rig.reference = None
-    return rig
-
-
-def mechanism(armature: bpy.types.Object) -> dict[str, list[Followed]]:
-    """Bone -> its active constraints as plain data, with the influences that drivers give them now."""
-    evaluated = armature.evaluated_get(bpy.context.evaluated_depsgraph_get())
-    found: dict[str, list[Followed]] = {}
-    for pose_bone in evaluated.pose.bones:
-        listed = [_followed(c, evaluated) for c in pose_bone.constraints if not c.mute and c.influence > 1e-5]
-        if listed:
-            found[pose_bone.name] = listed
-    return found
-
-
-def _followed(constraint: bpy.types.Constraint, armature: bpy.types.Object) -> Followed:
-    def inside(target: bpy.types.Object | None) -> bool:
-        return target is not None and target.original == armature.original
-
-    def value(name: str, default):
-        return getattr(constraint, name, default)
-
-    plain = value("mix_mode", "REPLACE") == "REPLACE" and not value("use_offset", False)
-    if constraint.type in {"COPY_ROTATION", "COPY_LOCATION"}:
-        plain = plain and all(value(f"use_{axis}", True) and not value(f"invert_{axis}", False) for axis in "xyz")
-    own = inside(value("target", None))
-    return Followed(
-        kind=constraint.type,
-        target=(value("subtarget", "") or None) if own else None,
-        influence=constraint.influence,
-        space=(constraint.owner_space, constraint.target_space),
-        plain=plain,
-        along=value("head_tail", 0.0),
-        weights=tuple(
-            (target.subtarget if inside(target.target) else None, target.weight) for target in value("targets", ())
-        ),
-        chain=value("chain_count", 0),
-        pole_angle=value("pole_angle", 0.0),
-    )
+    return rig, mapping
 
 
 def keep_tpose(armature: bpy.types.Object, forget: bool = False) -> None:

@@ -5,9 +5,9 @@ import numpy as np
 
 from .. import retarget
 from ..retarget import CanonicalMotion
-from ..rig import Rig, RigError
-from . import compat, posing, stored_map
-from .armature import read_rig
+from ..rig import BoneMap, Rig, RigError
+from . import compat, posing
+from .armature import read_mapped
 
 # Longer than any action a caption can be about; keeps a wrong frame range from filling the memory
 MAX_FRAMES = 100_000
@@ -22,6 +22,12 @@ def scene_fps(scene: bpy.types.Scene | None = None) -> float:
 def active_action(armature: bpy.types.Object) -> bpy.types.Action | None:
     data = armature.animation_data
     return data.action if data is not None else None
+
+
+def is_animated(armature: bpy.types.Object) -> bool:
+    """Whether an action or a strip moves the armature."""
+    data = armature.animation_data
+    return data is not None and (data.action is not None or any(t.strips and not t.mute for t in data.nla_tracks))
 
 
 def frame_span(action: bpy.types.Action | None, frame_range: tuple[int, int] | None = None) -> tuple[int, int]:
@@ -43,12 +49,15 @@ def poses(
     mapped: only what capture reads is wanted; other bones may come back at rest, which saves time on control rigs.
     Raises RigError with a plain sentence when there is nothing to read.
     """
-    rig = read_rig(armature)
+    return _poses(armature, action, frame_range, mapped)[:3]
+
+
+def _poses(armature, action, frame_range, mapped: bool) -> tuple[Rig, np.ndarray, np.ndarray, BoneMap]:
+    rig, mapping = read_mapped(armature)
     current = active_action(armature)
     action = action or current
     data = armature.animation_data
-    strips = data is not None and any(track.strips and not track.mute for track in data.nla_tracks)
-    if action is None and not strips:
+    if action is None and not is_animated(armature):
         raise RigError(f"'{armature.name}' has no animation yet.")
     if action is not None and not compat.fcurves(action, armature):
         raise RigError(f"The action '{action.name}' does not animate '{armature.name}'.")
@@ -59,14 +68,14 @@ def poses(
         raise RigError(f"The frame range is longer than {MAX_FRAMES:,} frames.")
     frames = np.arange(first, last + 1)
     if action is not None and posing.fcurves_tell_everything(armature, action):
-        return rig, frames, posing.from_fcurves(armature, rig, action, frames)
-    names = retarget.bones_read(rig, stored_map.bone_map(armature, rig.bones)) if mapped else None
+        return rig, frames, posing.from_fcurves(armature, rig, action, frames), mapping
+    names = retarget.bones_read(rig, mapping.require()) if mapped else None
     if action is None or action == current:
-        return rig, frames, posing.from_scene(armature, rig, frames, names)
+        return rig, frames, posing.from_scene(armature, rig, frames, names), mapping
     slot = data.action_slot if compat.SLOTTED and data is not None else None
     try:
         compat.assign(armature, action)
-        return rig, frames, posing.from_scene(armature, rig, frames, names)
+        return rig, frames, posing.from_scene(armature, rig, frames, names), mapping
     finally:
         compat.assign(armature, current, slot)
 
@@ -82,6 +91,6 @@ def capture(
 
     Raises RigError with a plain sentence when there is no animation or the armature cannot be mapped.
     """
-    rig, _, matrices = poses(armature, action, frame_range, mapped=True)
-    motion = retarget.capture(rig, stored_map.bone_map(armature, rig.bones).require(), matrices, scene_fps())
+    rig, _, matrices, mapping = _poses(armature, action, frame_range, mapped=True)
+    motion = retarget.capture(rig, mapping.require(), matrices, scene_fps())
     return motion if fps is None else motion.resample(fps)
