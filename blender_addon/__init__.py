@@ -16,9 +16,9 @@ bl_info = {
 
 
 def _parts():
-    from . import library_properties, operators, panels, preferences, properties, runtime, translations
+    from . import installation, library_properties, operators, panels, preferences, properties, runtime, strip, translations
 
-    return translations, preferences, properties, library_properties, runtime, operators, panels
+    return translations, preferences, properties, library_properties, runtime, installation, operators, panels, strip
 
 
 def register():

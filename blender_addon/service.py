@@ -76,9 +76,31 @@ def _command() -> "tuple[list[str], dict[str, str] | None]":
         raise Error(
             "no_backend",
             "The Python that was chosen for the model does not exist." if asked else "The model is not installed yet.",
-            "Run 'python3 build.py setup', or choose the model's Python in the add-on's preferences.",
+            "Choose another Python in the add-on's preferences, or leave that field empty."
+            if asked
+            else "Press Install in the Backend panel.",
         )
-    return backend_command(python)
+    options = [f"--{name}={preferences.value(name)}" for name in ("device", "precision")]
+    return backend_command(python, *options)
+
+
+def can_start() -> bool:
+    """Is there something that could be started? Looks at the disk."""
+    try:
+        _command()
+    except Error:
+        return False
+    return True
+
+
+def program() -> "tuple[list[str], dict[str, str] | None]":
+    """What runs the backend's other commands: what starts the server, without ``serve`` and what follows. Raises Error
+    when there is nothing that could be started."""
+    open_log()
+    command, env = _command()
+    if "serve" not in command:
+        raise Error("bad_command", "The backend command in the preferences can only generate and caption.")
+    return command[: command.index("serve")], env
 
 
 def current() -> "Session | None":
@@ -150,7 +172,7 @@ def user_folder(name: str) -> Path:
 
 def log_folder() -> Path:
     """Where the logs of the add-on and of the backend lie."""
-    return user_folder("logs")
+    return preferences.log_folder() or user_folder("logs")
 
 
 def open_log() -> None:

@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from . import environment, gpu, interpreters, plan, setup
+from . import environment, interpreters, plan, setup
 from .environment import child_environment, paths
 from .problems import EnvironmentProblem, from_error
 from .process import BackendProcess
@@ -106,6 +106,12 @@ class Installer:
             self._end(FAILED, from_error(error, "model's programs", paths.cache_folder(), self.log_file))
         else:
             self.state = PLANNED
+
+    def forget(self) -> None:
+        """Back to the start: no plan, no problem."""
+        with self._lock:
+            if not self.busy:
+                self.state, self.plan, self.problem = IDLE, None, None
 
     # --- the work
 
@@ -244,6 +250,3 @@ def summary(made: plan.Plan) -> list[str]:
 def largest(made: plan.Plan, count: int = 8) -> list[plan.Item]:
     """The packages that matter for the size."""
     return sorted(made.items, key=lambda item: -item.size)[:count]
-
-
-__all__ = ["Installer", "gpu", "largest", "summary", "wheel_folder_problem"]

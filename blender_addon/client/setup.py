@@ -148,17 +148,19 @@ def _make(name, place, text, python, report, log, needed, check, device, folder,
     if run([maker, "-m", "venv", place], log)[0] != 0:
         raise explain(_read(log), f"{name} environment", paths.cache_folder(), log)
     own = paths.environment_python(place)
-    build = _install(name, own, text, report, log, device, folder, agreed, base, check=check)
+    build, checked = _install(name, own, text, report, log, device, folder, agreed, base, check=check)
     record = {"name": name, "requirements": paths.key(text), "python": str(maker), "build": build, "checked": False}
     write_record(place, record)
-    _check(name, own, check)
+    if not checked:
+        _check(name, own, check)
     return record
 
 
 def _install(
     name, own, text, report, log, device, folder, agreed, base, only: set | None = None, build: str = "", check=""
-) -> str:
-    """Fetch and install the packages (``only`` some of them) with the best build of PyTorch that works; its kind."""
+) -> tuple[str, bool]:
+    """Fetch and install the packages (``only`` some of them) with the best build of PyTorch that works; its kind, and
+    whether ``check`` has run in it."""
     target = target_of(own)
     found = gpu.cards() if device != "cpu" else []
     builds, why = gpu.builds(target, found, device)
@@ -193,7 +195,7 @@ def _install(
         for file in chosen:
             if file.parent == downloads_folder():
                 file.unlink()
-        return one.kind
+        return one.kind, one is not builds[-1] and only is None
     raise AssertionError("there is always a build")
 
 

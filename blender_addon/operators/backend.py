@@ -1,8 +1,9 @@
-"""The model's process and its log."""
+"""The model's process, its log, and its programs: load, unload, install, repair, remove."""
 
 import bpy
 
-from .. import runtime, service
+from .. import installation, preferences, properties, runtime, service
+from ..client import installer, plan
 
 
 class MOMUG_OT_open_log(bpy.types.Operator):
@@ -13,6 +14,7 @@ class MOMUG_OT_open_log(bpy.types.Operator):
 
     def execute(self, _context):
         folder = service.log_folder()
+        folder.mkdir(parents=True, exist_ok=True)
         if bpy.app.background:
             self.report({"INFO"}, f"The logs are in {folder}")
             return {"FINISHED"}
@@ -22,6 +24,40 @@ class MOMUG_OT_open_log(bpy.types.Operator):
             service.log.warning("cannot open %s: %s", folder, error)
             self.report({"WARNING"}, f"The logs are in {folder}")
             return {"CANCELLED"}
+
+
+class MOMUG_OT_copy_diagnostics(bpy.types.Operator):
+    """Copy versions, settings, state and the last lines of the logs, to paste them where you ask for help. Prompts
+    stay in the log files"""
+
+    bl_idname = "momug.copy_diagnostics"
+    bl_label = "Copy Details"
+
+    def execute(self, context):
+        context.window_manager.clipboard = installation.diagnostics()
+        self.report({"INFO"}, "Copied; paste it where you ask for help")
+        return {"FINISHED"}
+
+
+class MOMUG_OT_load_backend(bpy.types.Operator):
+    """Start the model's process and load the chosen model now, so that the first motion does not wait for it"""
+
+    bl_idname = "momug.load_backend"
+    bl_label = "Load Model"
+
+    @classmethod
+    def poll(cls, _context):
+        return _poll_not_busy(cls)
+
+    def execute(self, context):
+        name = properties.chosen_model(properties.get(context.scene))
+        try:
+            runtime.start("load", {"model": name}, None, lambda header, arrays: runtime.tell("The model is loaded."))
+        except service.Error as error:
+            runtime.show_error(error)
+            self.report({"ERROR"}, error.message)
+            return {"CANCELLED"}
+        return {"FINISHED"}
 
 
 class MOMUG_OT_unload_backend(bpy.types.Operator):
@@ -43,4 +79,209 @@ class MOMUG_OT_unload_backend(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (MOMUG_OT_open_log, MOMUG_OT_unload_backend)
+def _poll_not_busy(cls) -> bool:
+    if installation.the_installer().busy:
+        cls.poll_message_set("Wait for the installation to end, or cancel it")
+        return False
+    if runtime.active() is not None:
+        cls.poll_message_set("The model is working; wait for it, or cancel it")
+        return False
+    return True
+
+
+def _poll_network(cls) -> bool:
+    if not _poll_not_busy(cls):
+        return False
+    if preferences.wheel_folder() is None and not installation.online():
+        cls.poll_message_set(installation.offline_problem())
+        return False
+    return True
+
+
+class _Starts:
+    """Mix-in: starts a command of the installer and reports why it cannot."""
+
+    command = ""
+
+    @classmethod
+    def poll(cls, _context):
+        return _poll_network(cls)
+
+    def execute(self, _context):
+        try:
+            installation.start(self.command, getattr(self, "fetch_python", False))
+        except service.Error as error:
+            runtime.show_error(error)
+            self.report({"ERROR"}, f"{error.message} {error.hint}".strip())
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class MOMUG_OT_plan_installation(bpy.types.Operator):
+    """See what the model's programs take: packages, sizes, free disk, licences. Nothing is downloaded yet"""
+
+    bl_idname = "momug.plan_installation"
+    bl_label = "Install..."
+
+    @classmethod
+    def poll(cls, _context):
+        return _poll_not_busy(cls)
+
+    def execute(self, _context):
+        installation.look()
+        return {"FINISHED"}
+
+
+class MOMUG_OT_forget_plan(bpy.types.Operator):
+    """Close the list; nothing is installed"""
+
+    bl_idname = "momug.forget_plan"
+    bl_label = "Not Now"
+
+    def execute(self, _context):
+        installation.the_installer().forget()
+        return {"FINISHED"}
+
+
+class MOMUG_OT_show_packages(bpy.types.Operator):
+    """Show every package with its version, size and licence"""
+
+    bl_idname = "momug.show_packages"
+    bl_label = "All Packages and Licences"
+
+    @classmethod
+    def poll(cls, _context):
+        if installation.the_installer().plan is None:
+            cls.poll_message_set("Press Install first: then it is known what is needed")
+            return False
+        return True
+
+    def invoke(self, context, _event):
+        return context.window_manager.invoke_popup(self, width=620)
+
+    def execute(self, _context):
+        return {"FINISHED"}
+
+    def draw(self, _context):
+        made = installation.the_installer().plan
+        items = sorted(made.items, key=lambda item: -item.size)
+        half = (len(items) + 1) // 2
+        split = self.layout.split()
+        for part in (items[:half], items[half:]):
+            column = split.column(align=True)
+            column.scale_y = 0.7
+            for item in part:
+                size = plan.in_words(item.size) if item.size else "?"
+                column.label(text=f"{item.name} {item.version}  {size}  {item.licence[:24]}")
+
+
+class MOMUG_OT_install_backend(_Starts, bpy.types.Operator):
+    """Download and install the model's programs, in the background. It can be cancelled and goes on later"""
+
+    bl_idname = "momug.install_backend"
+    bl_label = "Install Now"
+
+    command = installer.INSTALL
+    fetch_python: bpy.props.BoolProperty(
+        name="Fetch Python",
+        description="Let uv, a program from the package index, fetch a Python for the model alone",
+        options={"SKIP_SAVE"},
+    )
+
+
+class MOMUG_OT_repair_backend(_Starts, bpy.types.Operator):
+    """Compare every installed file with its hash, and install again what is damaged"""
+
+    bl_idname = "momug.repair_backend"
+    bl_label = "Repair"
+
+    command = installer.REPAIR
+
+
+class MOMUG_OT_remove_backend(_Starts, bpy.types.Operator):
+    """Delete the model's programs, the language model and unfinished downloads. Motions, styles and settings stay"""
+
+    bl_idname = "momug.remove_backend"
+    bl_label = "Remove"
+
+    command = installer.REMOVE
+
+    @classmethod
+    def poll(cls, _context):
+        return _poll_not_busy(cls)
+
+    def invoke(self, context, event):
+        return context.window_manager.invoke_confirm(self, event)
+
+
+class MOMUG_OT_cancel_installation(bpy.types.Operator):
+    """Stop at once. What was downloaded is kept, and the next installation goes on from there"""
+
+    bl_idname = "momug.cancel_installation"
+    bl_label = "Cancel"
+
+    @classmethod
+    def poll(cls, _context):
+        if installation.the_installer().state != installer.RUNNING:
+            cls.poll_message_set("No installation is running")
+            return False
+        return True
+
+    def execute(self, _context):
+        installation.cancel()
+        return {"FINISHED"}
+
+
+class MOMUG_OT_choose_wheels(bpy.types.Operator):
+    """Install without internet: choose a folder that was made with 'python3 build.py wheels --out FOLDER'"""
+
+    bl_idname = "momug.choose_wheels"
+    bl_label = "Use Folder of Wheels..."
+
+    directory: bpy.props.StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE"})
+    filter_folder: bpy.props.BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, _context):
+        if preferences.get() is None:
+            cls.poll_message_set("Enable MoMug in Blender's preferences first")
+            return False
+        return _poll_not_busy(cls)
+
+    def invoke(self, context, _event):
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, _context):
+        preferences.get().wheel_folder = self.directory
+        installation.look()
+        return {"FINISHED"}
+
+
+class MOMUG_OT_forget_wheels(bpy.types.Operator):
+    """Install from the internet again"""
+
+    bl_idname = "momug.forget_wheels"
+    bl_label = "Forget Folder of Wheels"
+
+    def execute(self, _context):
+        if preferences.get() is not None:
+            preferences.get().wheel_folder = ""
+        return {"FINISHED"}
+
+
+CLASSES = (
+    MOMUG_OT_open_log,
+    MOMUG_OT_copy_diagnostics,
+    MOMUG_OT_load_backend,
+    MOMUG_OT_unload_backend,
+    MOMUG_OT_plan_installation,
+    MOMUG_OT_forget_plan,
+    MOMUG_OT_show_packages,
+    MOMUG_OT_install_backend,
+    MOMUG_OT_repair_backend,
+    MOMUG_OT_remove_backend,
+    MOMUG_OT_cancel_installation,
+    MOMUG_OT_choose_wheels,
+    MOMUG_OT_forget_wheels,
+)

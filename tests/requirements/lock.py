@@ -140,7 +140,10 @@ def main(uv: str, folder: Path | None) -> None:
     for wheel in sorted(folder.glob("*.whl")) if folder else ():
         for package in packages:
             if platforms.split(wheel.name)[0] == package["name"]:
-                package["wheels"].append([wheel.name, wheel.stat().st_size, download.digest(wheel)])
+                size = wheel.stat().st_size
+                with zipfile.ZipFile(wheel) as inside:
+                    grows = round(sum(entry.file_size for entry in inside.infolist()) / size, 2)
+                package["wheels"].append([wheel.name, size, download.digest(wheel), grows])
     table = {"requirements": paths.key(requirements), "packages": packages, "base": base, "tools": tools}
     text = json.dumps(table, ensure_ascii=False)
     text = re.sub(r'(\{"name"|"(?:packages|base|tools)": \[)', r"\n\1", text) + "\n"  # a line a package

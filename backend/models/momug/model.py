@@ -52,6 +52,11 @@ class MoMug:
         self.device = codec.mean.device
         self.alpha_bar = cosine_alpha_bar(config.timesteps).to(self.device)
 
+    @property
+    def precision(self) -> str:
+        """Of the language model: "float32" or "bfloat16"."""
+        return str(next(self.language_model.parameters()).dtype).removeprefix("torch.")
+
     @torch.no_grad()
     def generate(self, request: GenerateRequest, progress: Progress, cancelled: Cancelled) -> GenerateResult:
         """Denoise ``request.variations`` motions together. Raises BackendError, ``cancelled`` among others."""
