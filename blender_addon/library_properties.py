@@ -2,9 +2,11 @@
 
 import bpy
 
-from . import captions, indexing
+from . import captions, indexing, styles
+from .property_items import DEFAULT_MODEL, stable_number
 from .library import rank
 from .scene import assets
+from .translations import tr
 
 MOST_FOUND = 50  # actions of other files that are listed
 
@@ -15,6 +17,29 @@ def _read_caption(action) -> str:
 
 def _write_caption(action, text: str) -> None:
     assets.set_caption(action, text)
+
+
+# Blender keeps no reference to the strings of a dynamic enum: they must live here
+_style_items: list = []
+
+
+def style_items(settings, _context):
+    """Enum items: no style, and the packs that are installed."""
+    model = settings.model or DEFAULT_MODEL
+    items = [(styles.NONE, tr("No Style"), tr("The motion as the model makes it"), "NONE", 0)]
+    for pack in styles.packs(model):
+        label, licence = pack.get("label") or pack["name"], pack.get("licence") or "?"
+        if pack.get("commercial"):
+            told = tr("Licence of the motions it learned from: {licence}").format(licence=licence)
+        else:
+            label = tr("{style} (non-commercial)").format(style=label)
+            told = tr("Not for commercial work. Licence of the motions it learned from: {licence}").format(
+                licence=licence
+            )
+        icon = "NONE" if pack.get("commercial") else "ERROR"
+        items.append((pack["name"], label, told, icon, stable_number(pack["name"])))
+    _style_items[:] = items
+    return _style_items
 
 
 class MomugFound(bpy.types.PropertyGroup):
@@ -136,6 +161,8 @@ def register():
 def unregister():
     indexing.cancel()
     captions.forget()
+    styles.forget()
+    _style_items.clear()
     del bpy.types.Action.momug_words
     del bpy.types.Action.momug_ticked
     del bpy.types.Scene.momug_captions
