@@ -1,8 +1,8 @@
 """Tables of jobs to animated characters, and folders of animations to captions, without a window.
 
 ``python -m blender_addon.batch --rig RIG --jobs jobs.csv --out DIR --formats blend,fbx,glb,bvh,npz`` with a Blender
-Python, or ``blender -b rig.blend --python batch.py -- --jobs jobs.csv --out DIR``; after the same beginnings ``caption-batch DIR
---out FILE``. See docs/batch.md for the table and for the manifest by which an interrupted run goes on.
+Python, or ``blender -b rig.blend --python batch.py -- --jobs jobs.csv --out DIR``; after the same beginnings
+``caption-batch DIR --out FILE``. docs/batch.md tells of the table, and of the manifest by which a run goes on.
 """
 
 import argparse
@@ -255,7 +255,7 @@ def _export(out: Path, name: str, armature, tools: Tools) -> dict:
                 tools.export_blend(part)
             else:
                 tools.api.export(armature, part)
-            digest = tools.jobs.file_hash.__wrapped__(part)
+            digest = tools.jobs.file_hash(part)
             return {"file": name, "sha256": digest, "bytes": part.stat().st_size}
     except (tools.api.Error, tools.RigError):
         with tools.manifest.replacing(out / ".momug-probe") as probe:  # OSError: the disk is to blame, not the job

@@ -8,10 +8,11 @@ import csv
 import hashlib
 import json
 import math
+import os
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -104,9 +105,14 @@ def read(path: "str | Path", model: str = "momug") -> list[Job]:
     return jobs
 
 
-@cache
 def file_hash(path: "str | Path") -> str:
-    """sha256 of a file, read once a run."""
+    """sha256 of a file, read once as long as it does not change. Raises OSError."""
+    known = os.stat(path)
+    return _hash(str(path), known.st_mtime_ns, known.st_size)
+
+
+@lru_cache(maxsize=1024)
+def _hash(path: str, _changed: int, _size: int) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as opened:
         while block := opened.read(1 << 20):

@@ -85,7 +85,7 @@ class Maker:
             if len(jobs) > 1 and told.code not in ("checkpoint_missing", "checkpoint_damaged", "base_missing"):
                 log.info("a batch of %d failed (%s); its jobs go one by one", len(jobs), told.message)
                 return [record for job in jobs for record in self.make([job])]
-            return [_failed(job, told) for job in jobs]
+            return [failed(job, told) for job in jobs]
         share = (time.monotonic() - began) / len(jobs)
         return [self._keep(job, result, share, len(jobs)) for job, result in zip(jobs, results, strict=True)]
 
@@ -101,7 +101,7 @@ class Maker:
     def _keep(self, job: Job, result: Any, share: float, count: int) -> dict[str, Any]:
         motion = result.motions[0]
         if not (np.isfinite(motion.rotations).all() and np.isfinite(motion.translation).all()):
-            return _failed(job, BackendError("internal", "The model produced numbers that are not finite."))
+            return failed(job, BackendError("internal", "The model produced numbers that are not finite."))
         began = time.monotonic()
         name = job.name + self.settings.suffix
         output = self.store.put(name, lambda path: formats.write(path, motion))
@@ -162,7 +162,7 @@ def _run(jobs: list[Job], book: Manifest, store: Store, settings: Settings, say,
             key = job.key(settings.suffix, hashes[job.model])
         except (BackendError, OSError) as error:
             told = error if isinstance(error, BackendError) else BackendError("bad_file", f"{job.target}: {error}")
-            bad.append(_failed(job, told))
+            bad.append(failed(job, told))
             continue
         if book.is_done(job.name, key) and all(map(store.holds, book.last[job.name].get("outputs", []))):
             report.earlier += 1
@@ -236,7 +236,7 @@ def started(job: Job) -> dict[str, Any]:
     return {"job": job.name, "state": states.RUNNING, "seed": job.request.get("seed")}
 
 
-def _failed(job: Job, error: BackendError) -> dict[str, Any]:
+def failed(job: Job, error: BackendError) -> dict[str, Any]:
     record = {"job": job.name, "state": states.FAILED, "seed": job.request.get("seed"), "error": error.code}
     return record | {"message": error.message}
 

@@ -71,4 +71,4 @@ class Store:
 
 
 def _facts(name: str, path: Path) -> dict[str, Any]:
-    return {"file": name, "sha256": file_hash.__wrapped__(path), "bytes": path.stat().st_size}
+    return {"file": name, "sha256": file_hash(path), "bytes": path.stat().st_size}

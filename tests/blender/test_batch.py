@@ -2,19 +2,13 @@
 
 import csv
 import json
-import os
-import shlex
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import bpy
 import numpy as np
 import pytest
 
-from blender_addon import api, batch
+from blender_addon import batch
 from blender_addon.scene import mannequin
 
 

@@ -1,0 +1,148 @@
+"""The same jobs on a Ray cluster: one ``Maker`` a GPU, or one for every few CPUs of a host.
+
+Workers write files; this process alone writes the manifest, so that every job ends exactly once however often it was
+tried. Needs ``backend/requirements-scale.txt`` here and on every machine, with this code at the same path.
+"""
+
+import logging
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from backend import paths
+from backend.batch import manifest as states
+from backend.batch import run
+from backend.batch.jobs import Job
+from backend.batch.store import UnwritableError
+from backend.errors import BackendError
+
+log = logging.getLogger(__name__)
+IN_FLIGHT = 2  # batches a worker: one it makes, one that waits, so that it never waits itself
+ATTEMPTS = 3  # of one job, when its worker dies or its machine is lost
+LOOK = 10.0  # seconds between two looks for machines that have joined
+PASSED_ON = ("MOMUG_CACHE", "MOMUG_BASE_MODEL", "MOMUG_CHECKPOINTS", "MOMUG_STYLES", "OMP_NUM_THREADS")
+
+
+@dataclass
+class Batch:
+    """Jobs on their way, and how often they were tried before."""
+
+    jobs: list[Job]
+    attempt: int = 1
+
+
+@dataclass
+class Worker:
+    """An actor and what it has been given: task -> batch."""
+
+    actor: Any
+    tasks: dict[Any, Batch] = field(default_factory=dict)
+
+
+def pool(address: str, workers: int | None = None, cpus: int = 2) -> Callable[..., Iterator[list[dict[str, Any]]]]:
+    """What ``run.run`` takes as its ``pool``. ``address``: "auto" for a cluster that is running or else one of this
+    computer, or the address of one. ``workers``: how many; None for one a GPU or one for ``cpus`` CPUs, more when
+    machines join. Raises BackendError.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        hint = "Install it: python -m pip install -r backend/requirements-scale.txt."
+        raise BackendError("bad_request", "Ray is not installed in the backend's environment.", hint) from error
+
+    def spread(settings: run.Settings, batches: list[list[Job]]) -> Iterator[list[dict[str, Any]]]:
+        connect(ray, address)
+        try:
+            yield from _Pool(ray, settings, workers, cpus).make(batches)
+        finally:
+            ray.shutdown()
+
+    return spread
+
+
+def connect(ray: Any, address: str) -> None:
+    """Join a cluster, or start one on this computer. Raises BackendError."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+    variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    variables["PYTHONPATH"] = os.pathsep.join(
+        filter(None, (str(paths.BACKEND_FOLDER.parent), os.environ.get("PYTHONPATH")))
+    )
+    options = {"runtime_env": {"env_vars": variables}, "logging_level": logging.WARNING, "log_to_driver": False}
+    try:
+        try:
+            ray.init(address=address, **options)
+        except ConnectionError:
+            if address != "auto":
+                raise
+            ray.init(include_dashboard=False, **options)
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        reason = str(error).split("\n")[0].rstrip(".")
+        raise BackendError("bad_request", f"There is no Ray cluster at {address}: {reason}.") from error
+
+
+class _Pool:
+    """Hands out batches, at most ``IN_FLIGHT`` a worker, and hands them out again when a worker is lost."""
+
+    def __init__(self, ray: Any, settings: run.Settings, workers: int | None, cpus: int):
+        self.ray, self.settings, self.wanted, self.cpus = ray, settings, workers, cpus
+        self.workers: list[Worker] = []
+        self.looked = -math.inf
+
+    def make(self, batches: list[list[Job]]) -> Iterator[list[dict[str, Any]]]:
+        """Manifest lines of all jobs, as they come. Raises UnwritableError when nothing can be kept."""
+        waiting = deque(Batch(batch) for batch in batches)
+        while waiting or any(worker.tasks for worker in self.workers):
+            self._hire(len(waiting))
+            for worker in sorted(self.workers, key=lambda worker: len(worker.tasks)):
+                while waiting and len(worker.tasks) < IN_FLIGHT:
+                    batch = waiting.popleft()
+                    worker.tasks[worker.actor.make.remote(batch.jobs)] = batch
+                    yield [{**run.started(job), "attempt": batch.attempt} for job in batch.jobs]
+            tasks = {task: worker for worker in self.workers for task in worker.tasks}
+            ready, _ = self.ray.wait(list(tasks), timeout=1.0)
+            for task in ready:
+                yield from self._end(tasks[task].tasks.pop(task), task, waiting)
+
+    def _end(self, batch: Batch, task: Any, waiting: deque[Batch]) -> Iterator[list[dict[str, Any]]]:
+        errors = self.ray.exceptions
+        try:
+            yield self.ray.get(task)
+        except errors.RayTaskError as error:
+            # Maker.make turns what a job does wrong into records: this is the machine's fault, or ours
+            if isinstance(error.cause, UnwritableError):
+                raise error.cause from error
+            log.exception("a worker failed")
+            yield from self._again(batch, f"a worker failed ({type(error.cause).__name__})", waiting)
+        except (errors.RayError, errors.RaySystemError) as error:
+            yield from self._again(batch, f"its worker was lost ({type(error).__name__})", waiting)
+
+    def _again(self, batch: Batch, reason: str, waiting: deque[Batch]) -> Iterator[list[dict[str, Any]]]:
+        """Once more, each job alone: one of them may be what ended the worker."""
+        if batch.attempt >= ATTEMPTS:
+            told = BackendError("internal", f"Tried {ATTEMPTS} times: {reason}.")
+            yield [{**run.failed(job, told), "attempt": batch.attempt} for job in batch.jobs]
+            return
+        yield [
+            {"job": job.name, "state": states.RETRY, "attempt": batch.attempt, "message": f"{reason.capitalize()}."}
+            for job in batch.jobs
+        ]
+        waiting.extendleft(Batch([job], batch.attempt + 1) for job in reversed(batch.jobs))
+
+    def _hire(self, waiting: int) -> None:
+        """As many workers as are wanted, or as the machines that are there now can hold, but no idle ones."""
+        if time.monotonic() - self.looked < LOOK and self.workers:
+            return
+        self.looked = time.monotonic()
+        resources = self.ray.cluster_resources()
+        gpus = 0 if self.settings.device == "cpu" else int(resources.get("GPU", 0))
+        share = {"num_gpus": 1} if gpus else {"num_cpus": self.cpus}
+        room = gpus or int(resources.get("CPU", 1) // self.cpus)
+        count = min(self.wanted or max(room, 1), max(waiting, 1))
+        for _ in range(count - len(self.workers)):
+            # Ray starts a lost actor again by itself; its tasks are ours to repeat
+            kind = self.ray.remote(max_restarts=-1, max_task_retries=0, **share)(run.Maker)
+            self.workers.append(Worker(kind.remote(self.settings)))
