@@ -168,7 +168,8 @@ def pose_matrices(rig: Rig, animation) -> np.ndarray:
     basis = np.tile(np.eye(4), (frames, len(rig.bones), 1, 1))
     for k, name in enumerate(animation.bones):
         basis[:, rig.index[name], :3, :3] = rot.to_matrix(animation.rotations[:, k])
-    basis[:, rig.index[animation.root], :3, 3] = animation.root_location
+    for name, location in {**animation.locations, animation.root: animation.root_location}.items():
+        basis[:, rig.index[name], :3, 3] = location
     pose = np.empty_like(basis)
     for i, parent in enumerate(rig.parents):
         if parent < 0:

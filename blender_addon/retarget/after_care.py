@@ -20,18 +20,26 @@ def travel(motion: CanonicalMotion) -> np.ndarray:
 
     A Gaussian mean of the pelvis path over about a stride; the ends are continued as they run.
     """
-    path = motion.translation.astype(np.float64) * np.array([1.0, 0.0, 1.0])
-    width = _SWAY * motion.fps / 2
+    smooth = _without_sway(motion.translation.astype(np.float64) * np.array([1.0, 0.0, 1.0]), motion.fps)
+    return smooth - smooth[:1]
+
+
+def heading(motion: CanonicalMotion) -> np.ndarray:
+    """Which way the figure goes (T,), radians about Y from +Z without jumps: that of the pelvis without its sway."""
+    return _without_sway(_yaw(motion.rotations[:, 0].astype(np.float64))[:, None], motion.fps)[:, 0]
+
+
+def _without_sway(path: np.ndarray, fps: float) -> np.ndarray:
+    width = _SWAY * fps / 2
     reach = int(min(3 * width, len(path) - 1))
     if reach < 1:
-        return np.zeros_like(path)
+        return path
     before = 2 * path[:1] - path[reach:0:-1]
     after = 2 * path[-1:] - path[-2 : -reach - 2 : -1]
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
     kernel /= kernel.sum()
     whole = np.concatenate([before, path, after])
-    smooth = np.stack([np.convolve(whole[:, axis], kernel, "valid") for axis in range(3)], -1)
-    return smooth - smooth[:1]
+    return np.stack([np.convolve(whole[:, axis], kernel, "valid") for axis in range(path.shape[1])], -1)
 
 
 def in_place(motion: CanonicalMotion) -> CanonicalMotion:

@@ -98,7 +98,12 @@ def retarget(
         travel = rest.scale * after_care.travel(motion) @ rest.frame.T
         anchor = anchor - travel
     turns |= skeleton.twists(turns)
-    animation = skeleton.animation(turns, anchor, motion.fps)
+    carried = None
+    if rig.carrier:
+        carried = (after_care.travel(motion) + motion.translation[0] * np.array([1.0, 0.0, 1.0])) @ rest.frame.T
+        carried = rest.scale * carried - (0.0 if travel is None else travel)
+        turns[rig.carrier] = rot.from_axis_angle(rest.frame[:, 1], after_care.heading(motion))
+    animation = skeleton.animation(turns, anchor, motion.fps, carried)
     animation.travel, animation.warnings = travel, warnings
     return animation
 
@@ -301,8 +306,13 @@ class Chain:
             at_rest = rot.rotate(rot.conjugate(self.match[name]), ahead)
             positions[joint] = positions[ankle] + rot.rotate(turns[name], at_rest)
 
-    def animation(self, turns: dict[str, np.ndarray], anchor: np.ndarray, fps: float) -> RigAnimation:
-        """Basis rotations and root location from world turns (T,4) and the anchor path (T,3)."""
+    def animation(
+        self, turns: dict[str, np.ndarray], anchor: np.ndarray, fps: float, carried: "np.ndarray | None" = None
+    ) -> RigAnimation:
+        """Basis rotations and root location from world turns (T,4) and the anchor path (T,3).
+
+        carried: how far (T,3) the rig's carrier, if it has one, is from where it rests.
+        """
         rig = self.rig
         frames = len(anchor)
         still = np.broadcast_to(np.array([1.0, 0.0, 0.0, 0.0]), (frames, 4))
@@ -322,17 +332,28 @@ class Chain:
             basis.append(rot.multiply(rot.multiply(rot.conjugate(rest_rotation), own), rest_rotation))
         rotations = rot.continuous(rot.normalise(np.stack(basis, 1)))
         root = rig.index[self.root]
-        head = anchor - rot.rotate(turns[self.root], self.anchor_offset())
-        inverse = np.linalg.inv(rig.object_matrix)
-        moved = (head @ inverse[:3, :3].T + inverse[:3, 3]) - rig.bones[root].head
-        # The axes of a location are the bone's, or without local location its parent's, or else the armature's
-        above = rig.parents[root]
-        if rig.bones[root].local_location:
-            moved = moved @ rig.bones[root].matrix[:3, :3]
-        elif above >= 0:
-            moved = moved @ rig.bones[above].matrix[:3, :3]
+        away = anchor - rot.rotate(turns[self.root], self.anchor_offset()) - self.heads[root]
+        locations = {}
+        if carried is not None:
+            first = rig.index[rig.carrier]
+            locations[rig.carrier] = self._location(first, carried)
+            turn = turns[rig.carrier]
+            there = carried + rot.rotate(turn, self.heads[root] - self.heads[first]) + self.heads[first]
+            away = rot.rotate(rot.conjugate(turn), away + self.heads[root] - there)
         reference = None if rig.tpose else rig.reference
-        return RigAnimation(names, rotations, self.root, moved, fps, reference)
+        return RigAnimation(
+            names, rotations, self.root, self._location(root, away), fps, reference, locations=locations
+        )
+
+    def _location(self, index: int, away: np.ndarray) -> np.ndarray:
+        """Basis location (T,3) that moves a bone by ``away`` (T,3), world, while nothing above it has moved."""
+        rig = self.rig
+        moved = away @ np.linalg.inv(rig.object_matrix)[:3, :3].T
+        # The axes of a location are the bone's, or without local location its parent's, or else the armature's
+        above = rig.parents[index]
+        if rig.bones[index].local_location:
+            return moved @ rig.bones[index].matrix[:3, :3]
+        return moved @ rig.bones[above].matrix[:3, :3] if above >= 0 else moved
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ class Rig:
         (some BVH files); when None the rest pose is the reference.
     tpose: true when ``reference`` is the artist's own T-pose of this figure, to be matched as it is.
     mechanism: bone -> its active constraints (``retarget.mechanism.Constraint``), for control rigs.
+    carrier: a bone above the pelvis that mesh hangs on, and so has to travel with the figure; mostly there is none.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Rig:
     reference: np.ndarray | None = None
     tpose: bool = False
     mechanism: dict[str, list] = field(default_factory=dict)
+    carrier: str | None = None
 
     def __post_init__(self):
         self.object_matrix = np.asarray(self.object_matrix, dtype=np.float64)

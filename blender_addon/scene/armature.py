@@ -1,6 +1,8 @@
 """Armature objects as plain data, and whether they can be animated."""
 
 import json
+import logging
+from collections.abc import Iterable
 
 import bpy
 import numpy as np
@@ -9,7 +11,7 @@ from ..retarget.rest_pose import is_human
 from ..rig import Bone, BoneMap, Constraint, Rig, RigError
 from . import compat, following, kept, posing, stored_map
 
-_REFERENCE = "momug_reference"
+log = logging.getLogger(__name__)
 # Constraints that replace what is keyed on a bone
 _REPLACING = {"COPY_TRANSFORMS", "COPY_ROTATION", "IK", "SPLINE_IK", "ARMATURE", "CHILD_OF", "DAMPED_TRACK", "TRACK_TO",
               "LOCKED_TRACK", "STRETCH_TO", "ACTION", "TRANSFORM"}  # fmt: skip
@@ -106,6 +108,8 @@ def read_mapped(armature: bpy.types.Object, mapping: BoneMap | None = None) -> t
         raise RigError(sentence)
     rig = Rig(armature.name, bones(armature), np.array(armature.matrix_world))
     mapping = mapping or stored_map.bone_map(armature, rig.bones)
+    if mapping.controls is None and mapping.error is None:
+        rig.carrier = _carrier(armature, rig, mapping)
     if mapping.controls is not None:
         rig.mechanism = following.mechanism(armature.evaluated_get(bpy.context.evaluated_depsgraph_get()))
     rig.reference = _kept_tpose(armature, rig)
@@ -124,6 +128,52 @@ def read_mapped(armature: bpy.types.Object, mapping: BoneMap | None = None) -> t
     return rig, mapping
 
 
+def _carrier(armature: bpy.types.Object, rig: Rig, mapping: BoneMap) -> str | None:
+    """The nearest bone above the pelvis below which mesh hangs that would stay behind if only the pelvis travelled."""
+    above = []
+    bone = rig.bones[rig.index[mapping.bone("pelvis")]]
+    while bone.parent is not None:
+        bone = rig.bones[rig.index[bone.parent]]
+        if not bone.inherit_rotation or bone.constrained:
+            return None
+        above.append(bone.name)
+    if not above:
+        return None
+    # Bone -> the bone above the pelvis that it hangs from, the pelvis itself where it travels with that
+    ways: dict[str, str] = {}
+    for bone in rig.bones:
+        own = bone.name in above or bone.name == mapping.bone("pelvis")
+        ways[bone.name] = bone.name if own else ways.get(bone.parent or "", "")
+    mapped = {name for names in mapping.joints.values() for name in names}
+    left = {name: way for name, way in ways.items() if way in above and name not in mapped}
+    deforming = {name for name in left if rig.bones[rig.index[name]].deform}
+    carrying = [above.index(left[name]) for name in _with_mesh(armature, deforming)]
+    return above[max(carrying)] if carrying else None
+
+
+# A bone that fewer vertices of a mesh than one in this many hang on may be overlooked in a heavy mesh
+_LOOKED_AT = 20_000
+
+
+def _with_mesh(armature: bpy.types.Object, names: set[str]) -> set[str]:
+    """Those of the bones ``names`` that move vertices, or an object that hangs on them."""
+    found: set[str] = set()
+    for item in bpy.context.scene.objects:
+        if item.parent == armature and item.parent_type == "BONE" and item.parent_bone in names:
+            found.add(item.parent_bone)
+        if item.type != "MESH" or not any(m.type == "ARMATURE" and m.object == armature for m in item.modifiers):
+            continue
+        groups = {group.index: group.name for group in item.vertex_groups if group.name in names - found}
+        vertices = item.data.vertices
+        for at in range(0, len(vertices), 1 + len(vertices) // _LOOKED_AT) if groups else ():
+            for element in vertices[at].groups:
+                if element.weight > 0.01 and element.group in groups:
+                    found.add(groups.pop(element.group))
+            if not groups:
+                break
+    return found
+
+
 def keep_tpose(armature: bpy.types.Object, forget: bool = False) -> None:
     """Take the pose in which the armature stands now as its T-pose, which motion is matched with; or forget it.
 
@@ -136,7 +186,7 @@ def keep_tpose(armature: bpy.types.Object, forget: bool = False) -> None:
     text = ""
     if not forget:
         posed = armature.evaluated_get(bpy.context.evaluated_depsgraph_get()).pose.bones
-        text = json.dumps({bone.name: np.array(bone.matrix).round(7).ravel().tolist() for bone in posed})
+        text = _pose_text((bone.name, bone.matrix) for bone in posed)
     kept.write(armature, kept.TPOSE, text)
 
 
@@ -150,7 +200,7 @@ def _kept_tpose(armature: bpy.types.Object, rig: Rig) -> np.ndarray | None:
     if not text:
         return None
     try:
-        known = {name: np.array(values, dtype=np.float64).reshape(4, 4) for name, values in json.loads(text).items()}
+        known = _pose_of(text)
     except (ValueError, TypeError, AttributeError) as error:
         raise RigError(f"The T-pose that is kept on '{armature.name}' cannot be read; set it again.") from error
     if any(bone.name not in known for bone in rig.bones):
@@ -160,14 +210,27 @@ def _kept_tpose(armature: bpy.types.Object, rig: Rig) -> np.ndarray | None:
 
 def keep_reference(armature: bpy.types.Object, reference: np.ndarray) -> None:
     """Remember the reference pose (n,4,4) of a figure whose rest pose is not human, in the order of :func:`bones`."""
-    armature[_REFERENCE] = np.asarray(reference, dtype=np.float64).ravel().tolist()
+    kept.write(
+        armature, kept.REFERENCE, _pose_text(zip((bone.name for bone in bones(armature)), reference, strict=True))
+    )
 
 
 def _kept_reference(armature: bpy.types.Object, rig: Rig) -> np.ndarray | None:
-    kept = armature.get(_REFERENCE)
-    if kept is None or len(kept) != 16 * len(rig.bones):
+    """Another figure by now, or text that somebody changed: read from the action again."""
+    try:
+        known = _pose_of(kept.read(armature, kept.REFERENCE) or "{}")
+    except (ValueError, TypeError, AttributeError) as error:
+        log.warning("the reference pose that is kept on the armature is not used: %s", error)
         return None
-    return np.array(kept[:]).reshape(-1, 4, 4)
+    return np.array([known[bone.name] for bone in rig.bones]) if set(rig.names) <= set(known) else None
+
+
+def _pose_text(matrices: Iterable[tuple[str, np.ndarray]]) -> str:
+    return json.dumps({name: np.array(matrix).round(7).ravel().tolist() for name, matrix in matrices})
+
+
+def _pose_of(text: str) -> dict[str, np.ndarray]:
+    return {name: np.array(values, dtype=np.float64).reshape(4, 4) for name, values in json.loads(text).items()}
 
 
 def bone_map(armature: bpy.types.Object) -> BoneMap:

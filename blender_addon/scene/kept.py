@@ -8,6 +8,8 @@ import bpy
 
 BONE_MAP = "momug_bone_map"
 TPOSE = "momug_tpose"
+REFERENCE = "momug_reference"
+_NAMES = (BONE_MAP, TPOSE, REFERENCE)
 
 
 def _overridable(name: str) -> str:
@@ -33,10 +35,10 @@ def write(armature: bpy.types.Object, name: str, text: str) -> None:
 def register() -> None:
     """Make the overridable properties known to Blender."""
     setting = bpy.props.StringProperty(options={"HIDDEN"}, override={"LIBRARY_OVERRIDABLE"})
-    for name in (BONE_MAP, TPOSE):
+    for name in _NAMES:
         setattr(bpy.types.Object, _overridable(name), setting)
 
 
 def unregister() -> None:
-    for name in (BONE_MAP, TPOSE):
+    for name in _NAMES:
         delattr(bpy.types.Object, _overridable(name))

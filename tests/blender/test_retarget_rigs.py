@@ -15,9 +15,9 @@ from blender_addon.retarget import controls, retarget  # noqa: E402
 from blender_addon.retarget import rotations as rot  # noqa: E402
 from blender_addon.retarget.mechanism import Mechanism  # noqa: E402
 from blender_addon.retarget.rest_pose import describe  # noqa: E402
-from blender_addon.rig import Bone, RigError, canonical  # noqa: E402
+from blender_addon.rig import Bone, Rig, RigError, canonical  # noqa: E402
 from blender_addon.scene import armature as armatures  # noqa: E402
-from blender_addon.scene import capture, export, keys, mannequin  # noqa: E402
+from blender_addon.scene import capture, export, kept, keys, mannequin  # noqa: E402
 from blender_addon.scene.import_rig import import_rig  # noqa: E402
 
 FRAMES = 20
@@ -116,6 +116,34 @@ def test_inheritance_settings(names, setting):
         else:
             bone.inherit_scale = "NONE"
     round_trip(armature)
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_mesh_on_the_root_bone_is_not_left_behind(local):
+    empty()
+    armature = build(figure(mixamo_names(""), root="Root"))
+    for name in ("Root", "Hips"):
+        armature.data.bones[name].use_local_location = local
+    assert armatures.read_rig(armature).carrier is None
+    mesh = bpy.data.meshes.new("trousers")
+    mesh.from_pydata([(0.1, 0.0, 0.1), (0.1, 0.0, 0.9), (0.2, 0.0, 0.9)], [], [(0, 1, 2)])
+    trousers = bpy.data.objects.new("trousers", mesh)
+    bpy.context.scene.collection.objects.link(trousers)
+    trousers.modifiers.new("Armature", "ARMATURE").object = armature
+    trousers.vertex_groups.new(name="Hips").add([1, 2], 1.0, "REPLACE")
+    trousers.vertex_groups.new(name="LeftFoot").add([0], 0.8, "REPLACE")
+    assert armatures.read_rig(armature).carrier is None, "nothing hangs on the root"
+    trousers.vertex_groups.new(name="Root").add([0], 0.2, "REPLACE")
+    assert armatures.read_rig(armature).carrier == "Root"
+    wanted = walk(3.0)
+    round_trip(armature, wanted)
+    scene = bpy.context.scene
+    for frame in (1, 45, 90):
+        scene.frame_set(frame)
+        graph = bpy.context.evaluated_depsgraph_get()
+        corner = trousers.evaluated_get(graph).matrix_world @ trousers.evaluated_get(graph).data.vertices[0].co
+        foot = armature.matrix_world @ armature.pose.bones["LeftFoot"].head
+        assert (corner - foot).length < 0.35, "a fifth of three metres would be more"
 
 
 def test_a_bone_between_that_inherits_nothing():
@@ -320,6 +348,35 @@ def test_linked_armatures_are_told_about_overrides(tmp_path):
     made = linked.override_hierarchy_create(bpy.context.scene, bpy.context.view_layer, do_fully_editable=True)
     armature = next(item for item in made.all_objects if item.type == "ARMATURE")
     round_trip(armature)
+
+
+@pytest.mark.parametrize("overridden", [False, True])
+def test_the_reference_pose_of_a_degenerate_rest_pose_survives(tmp_path, overridden):
+    """A file whose rest pose is no human shape: the pose that was read from its first frame stays with the armature,
+    when its action is gone and the file was saved and opened again, on a library override as well."""
+    empty()
+    armature = build(figure(mixamo_names()))
+    reference = np.array([bone.matrix for bone in armatures.bones(armature)]) + 0.25
+    kept.register()
+    try:
+        if overridden:
+            bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "library.blend"))
+            empty()
+            with bpy.data.libraries.load(str(tmp_path / "library.blend"), link=True) as (source, target):
+                target.objects = list(source.objects)
+            bpy.context.scene.collection.objects.link(target.objects[0])
+            armature = target.objects[0].override_create(remap_local_usages=True)
+            armature.override_library.is_system_override = False
+        armatures.keep_reference(armature, reference)
+        bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
+        bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shot.blend"))
+        armature = next(item for item in bpy.data.objects if bool(item.override_library) == overridden)
+        rig = Rig(armature.name, armatures.bones(armature))
+        assert np.allclose(armatures._kept_reference(armature, rig), reference, atol=1e-6)
+        kept.write(armature, kept.REFERENCE, "{broken")
+        assert armatures._kept_reference(armature, rig) is None
+    finally:
+        kept.unregister()
 
 
 @pytest.mark.parametrize("name", [

@@ -262,6 +262,28 @@ def test_bones_that_do_not_inherit_rotation():
     assert np.allclose(got, TO_BLENDER @ want @ TO_BLENDER.T, atol=1e-6)
 
 
+@pytest.mark.parametrize("motion", [walk(3.0), wild()], ids=["walk", "wild"])
+@pytest.mark.parametrize("object_matrix", [None, np.diag([0.01, 0.01, 0.01, 1.0])], ids=["metres", "centimetres"])
+def test_a_bone_above_the_hips_that_mesh_hangs_on_travels_along(motion, object_matrix):
+    rig = figure(mixamo_names(""), root="Root", object_matrix=object_matrix)
+    mapping = match(rig.bones)
+    before = world_heads(rig, pose_matrices(rig, retarget(motion, rig, mapping, foot_lock=False)))
+    assert np.ptp(before["Root"], axis=0).max() < 1e-9, "without mesh on it it stays"
+    rig.carrier = "Root"
+    animation = retarget(motion, rig, mapping, foot_lock=False)
+    pose = pose_matrices(rig, animation)
+    after = world_heads(rig, pose)
+    for name in before:
+        assert name == "Root" or np.abs(after[name] - before[name]).max() < 1e-6, name
+    away = np.linalg.norm((after["Root"] - after["Hips"])[:, :2], axis=-1)
+    assert away.max() < 0.6 * np.linalg.norm(np.ptp(before["Hips"][:, :2], axis=0)) and away.mean() < 0.3
+    assert np.ptp(after["Root"][:, 2]) < 1e-6, "over the ground alone"
+    back = capture(rig, mapping, pose, 30.0)
+    assert np.abs(back.joints() - motion.joints()).max() < 1e-3
+    still = retarget(motion, rig, mapping, in_place=True)
+    assert np.ptp(still.locations["Root"], axis=0).max() < 1e-6 / abs(rig.object_matrix[0, 0])
+
+
 @pytest.mark.parametrize("scale, words", [((1, 1, 0), "scaled to zero"), ((-1, 1, 1), "mirrored")])
 def test_objects_that_cannot_work_say_so(scale, words):
     rig = figure()
