@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -287,7 +288,7 @@ def load_checkpoint(folder: Path, device: str = "auto", precision: str = "auto")
     try:
         codec = load_codec(folder, "cpu")
         head.load_state_dict({k: v.float() for k, v in load_file(folder / "head.safetensors").items()})
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError, SafetensorError) as error:
         raise BackendError(
             "checkpoint_damaged", f"The weights of {folder.name} do not fit its config.json.", HINT
         ) from error
@@ -303,7 +304,10 @@ def load_checkpoint(folder: Path, device: str = "auto", precision: str = "auto")
 
 
 def load_loop(loop: LanguageLoop, path: Path) -> None:
-    stored, wanted = load_file(path), loop.trainable()
+    try:
+        stored, wanted = load_file(path), loop.trainable()
+    except (ValueError, SafetensorError) as error:
+        raise BackendError("checkpoint_damaged", f"The weights in {path.name} cannot be read.", HINT) from error
     if {k: v.shape for k, v in stored.items()} != {k: v.shape for k, v in wanted.items()}:
         raise BackendError("checkpoint_damaged", f"The weights in {path.name} do not fit their config.json.", HINT)
     with torch.no_grad():
