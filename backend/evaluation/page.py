@@ -25,6 +25,7 @@ MOTION = (
     ("motion_penetration", "penetration, mm", 1000), ("motion_float", "float, mm", 1000),
     ("motion_jerk", "jerk, m/s³", 1), ("motion_pops", "pops a second", 1),
 )  # fmt: skip
+AFTER = tuple((key.replace("motion_", "after_"), label, scale) for key, label, scale in MOTION)
 CAPTIONS = (
     ("bleu1", "BLEU-1", 100), ("bleu4", "BLEU-4", 100), ("rouge_l", "ROUGE-L", 100), ("cider", "CIDEr-D", 1),
     ("action_named", "names the action", 100), ("actions_right", "actions right", 100), ("true", "not untrue", 100),
@@ -52,6 +53,11 @@ def table(columns: Sequence[tuple[str, str, float]], rows: dict[str, dict], mode
         cells = "".join(f"<td>{number(row.get(key), scale)}</td>" for key, _, scale in columns)
         body += f"<tr{' class=model' if name == model else ''}><td>{escape(name)}</td>{cells}</tr>"
     return f"<table><tr><th></th>{head}</tr>{body}</table>"
+
+
+def retargeted(rows: dict[str, dict]) -> dict[str, dict]:
+    """The rows that were also measured on another body."""
+    return {name: row for name, row in rows.items() if AFTER[0][0] in row}
 
 
 def page(record: dict, drawn: dict) -> str:
@@ -82,7 +88,8 @@ def page(record: dict, drawn: dict) -> str:
         drawing.curves(ranks, "rank k", "right sentence within k of all"),
         "<h2>How does it move?</h2>",
         table(MOTION, rows, name),
-        "<p>Before the add-on's foot lock and retargeting.</p>",
+        "<p>Before the add-on's foot lock and retargeting. After them, on a body with longer legs:</p>",
+        table(AFTER, retargeted(rows), name),
         "<h2>Does it do what was asked?</h2>",
         f"<p>{len(prompts['each'])} prompts with kinematic checks: {number(rates[name]['passed'], 100)} % pass.</p>",
         drawing.bars(by_category),

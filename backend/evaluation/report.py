@@ -18,6 +18,7 @@ from backend.evaluation.evaluator import load_evaluator
 from backend.evaluation.prompts import PROMPTS, Prompt, generate, judge, rates
 from backend.evaluation.proof import Judge
 from backend.evaluation.references import References, generated, reconstructed
+from backend.evaluation.retargeted import on_second_body
 from backend.evaluation.wording import Meaning
 from backend.motion.quality import metrics as quality
 from backend.motion.skeleton import Motion
@@ -63,12 +64,14 @@ def evaluate(
     references = References(train, meaning)
     frames = [m.frames for m in windows.motions]
     rebuilt = reconstructed(model, windows) if hasattr(model, "codec") else None
+    after = {"real": after_retargeting(windows.motions)} | ({"codec": after_retargeting(rebuilt)} if rebuilt else {})
     for seed in range(seeds):
         sentences = bench.judge.sentences(seed)
-        bench.add("real", windows.motions, sentences)
+        bench.add("real", windows.motions, sentences, after["real"])
         if rebuilt:
-            bench.add("codec", rebuilt, sentences)
-        bench.add(name, generated(model, sentences, frames, seed, preset), sentences)
+            bench.add("codec", rebuilt, sentences, after["codec"])
+        made = generated(model, sentences, frames, seed, preset)
+        bench.add(name, made, sentences, after_retargeting(made))
         bench.add("retrieval", references.retrieved(sentences, frames, seed), sentences)
         bench.add("random", references.random(frames, seed), sentences)
         bench.add("mean pose", references.mean_pose(frames), sentences)
@@ -110,8 +113,8 @@ class Bench:
         self.curves: dict[str, np.ndarray] = {}
         self.intervals: dict[str, list[float]] = {}
 
-    def add(self, row: str, motions: list[Motion], sentences: list[str]) -> None:
-        """Measure one seed's motions, one for each window of the split, made for ``sentences``."""
+    def add(self, row: str, motions: list[Motion], sentences: list[str], further: dict | None = None) -> None:
+        """Measure one seed's motions, one for each window of the split, made for ``sentences``; add ``further``."""
         embedded = self.judge.evaluator.embed_motions(motions)
         projected, real = self.judge.projection(embedded), self.judge.projection(self.real)
         figures = self.judge.retrieval(embedded, sentences) | {
@@ -119,8 +122,7 @@ class Bench:
             "diversity": metrics.diversity(embedded),
             "nearest_training": metrics.nearest(embedded, self.training),
         }
-        moved = [quality(m) for m in motions]
-        figures |= {f"motion_{key}": float(np.mean([m[key] for m in moved])) for key in moved[0]}
+        figures |= _animators(motions, "motion") | (further or {})
         if row not in self.found:
             self.intervals[row] = metrics.bootstrap(projected, real)
             similarity = embedded @ self.judge.evaluator.embed_texts(sentences).T
@@ -136,6 +138,16 @@ class Bench:
             | {"frechet_bootstrap": self.intervals[row]}
             for row, seeds in self.found.items()
         }
+
+
+def after_retargeting(motions: list[Motion]) -> dict[str, float]:
+    """The animator's figures on another body, after the add-on's retargeting and foot lock: {"after_jerk": ...}."""
+    return _animators([on_second_body(m) for m in motions], "after")
+
+
+def _animators(motions: list[Motion], prefix: str) -> dict[str, float]:
+    figures = [quality(m) for m in motions]
+    return {f"{prefix}_{key}": float(np.mean([f[key] for f in figures])) for key in figures[0]}
 
 
 def _multimodality(model, judge: Judge, preset: str | None, most: int = 12) -> float:
@@ -216,6 +228,7 @@ def text_table(record: dict) -> str:
 
     table(page.FIGURES, record["rows"])
     table(page.MOTION, record["rows"])
+    table([(key, f"retargeted: {label}", scale) for key, label, scale in page.AFTER], page.retargeted(record["rows"]))
     rates = record["prompts"]["rates"]
     table([(k, k.removeprefix("passed_"), 100) for k in rates[record["model"]]], rates)
     if "captions" in record:

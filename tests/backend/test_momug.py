@@ -115,8 +115,8 @@ def test_bad_preset(make_model):
 
 
 def test_presets_offer_the_language_model_only_where_it_is(small):
-    assert [p["name"] for p in presets(small())] == ["fast"]
-    assert [p["name"] for p in presets(small(lora_rank=4))] == ["fast", "full"]
+    assert [p["name"] for p in presets(small())] == ["fast", "best"]
+    assert [p["name"] for p in presets(small(lora_rank=4))] == ["fast", "best", "full"]
 
 
 def test_progress(make_model):
