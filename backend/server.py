@@ -375,7 +375,8 @@ class Server:
         started = time.monotonic()
         self._progress(job, "read", 0, 1)
         motion = formats.read(path, **options)
-        body = formats.smplx_npz.read_body(path, **options) if path.suffix.lower() == ".npz" else None
+        as_body = formats.BODY_READERS.get(path.suffix.lower())
+        body = as_body(path, **options) if as_body else None
         if motion.frames > protocol.MAX_FILE_FRAMES:
             told = f"{path.name}: {motion.frames} frames; at most {protocol.MAX_FILE_FRAMES} can be put on a rig."
             raise BackendError("bad_file", told, "Cut the file in pieces.")

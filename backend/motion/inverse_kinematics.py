@@ -24,6 +24,7 @@ FOOT = 0.02  # weight of a foot at right angles to a straight leg
 PRIOR = 0.005  # weight of no twist; these values were the best of a dozen on six sets of capture
 SMOOTH_SECONDS = 0.3  # from how far away the twist of a straight limb is taken
 TINY = 1e-9
+FITS = 5  # rounds in which the shape of pelvis and chest is found; it stands still after two or three
 
 
 def world_rotations(joints: np.ndarray, rest_offsets: np.ndarray, fps: float) -> np.ndarray:
@@ -74,6 +75,24 @@ def world_rotations(joints: np.ndarray, rest_offsets: np.ndarray, fps: float) ->
         world[:, ankle] = _aim(world[:, knee], rest_bone[foot], bone[foot])
         world[:, foot] = world[:, ankle]
     return world
+
+
+def own_offsets(joints: np.ndarray, rest_offsets: np.ndarray) -> np.ndarray:
+    """The rest offsets (22,3) of the skeleton that joint positions (T,22,3) belong to, in their unit.
+
+    Lengths are those seen (their medians). Directions are those of ``rest_offsets`` (22,3), but at pelvis and chest the
+    three bones stand to each other as they are seen to: bodies differ there, and only with their own shape can a rigid
+    pelvis and chest meet all joints.
+    """
+    seen = np.stack([joints[:, j] - joints[:, max(p, 0)] for j, p in enumerate(PARENTS)], 1).astype(np.float64)
+    own = _unit(np.asarray(rest_offsets, dtype=np.float64)) * np.median(np.linalg.norm(seen, axis=-1), 0)[:, None]
+    own[0] = 0.0
+    for children in (["left_hip", "right_hip", "spine1"], ["neck", "left_collar", "right_collar"]):
+        bones = [JOINT_INDEX[child] for child in children]
+        for _ in range(FITS):
+            turn = _fit(own[bones], seen[:, bones])
+            own[bones] = np.einsum("tji,tnj->tni", turn, seen[:, bones]).mean(0)
+    return own
 
 
 def _unit(v: np.ndarray) -> np.ndarray:

@@ -16,6 +16,18 @@ CONTACT_JOINTS = tuple(JOINT_INDEX[n] for n in ("left_ankle", "left_foot", "righ
 # left/right partners, for mirroring: MIRROR[j] is the joint on the other side
 MIRROR = tuple(JOINT_INDEX[n.replace("left", "#").replace("right", "left").replace("#", "right")] for n in JOINTS)
 
+# offsets of the SMPL body in its T-pose, the mean of left and right, to the millimetre
+SMPL_REST = np.array(
+    [
+        (0.0, 0.0, 0.0), (0.059, -0.086, -0.016), (-0.059, -0.086, -0.016), (0.0, 0.124, -0.038),
+        (0.043, -0.385, 0.002), (-0.043, -0.385, 0.002), (0.0, 0.138, 0.027), (-0.017, -0.423, -0.036),
+        (0.017, -0.423, -0.036), (0.0, 0.056, 0.003), (0.038, -0.061, 0.126), (-0.038, -0.061, 0.126),
+        (0.0, 0.212, -0.033), (0.077, 0.113, -0.021), (-0.077, 0.113, -0.021), (0.0, 0.089, 0.050),
+        (0.118, 0.046, -0.014), (-0.118, 0.046, -0.014), (0.258, -0.015, -0.027), (-0.258, -0.015, -0.027),
+        (0.267, 0.010, -0.007), (-0.267, 0.010, -0.007),
+    ]
+)  # fmt: skip
+
 
 @dataclass
 class Motion:

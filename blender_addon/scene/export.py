@@ -6,17 +6,17 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from ..retarget import CanonicalMotion, controls
+from .. import retarget
+from ..retarget import CanonicalMotion, controls, smpl
 from ..retarget import rotations as rot
 from ..rig import BoneMap, Rig, RigError, canonical
 from . import stored_map
-from .capture import active_action, capture, poses, scene_fps
+from .armature import read_rig
+from .capture import active_action, frame_span, is_animated, poses, scene_fps
 from .console import quiet
 
 # Blender's Z up to BVH's Y up: x stays, z becomes y, y becomes -z
 _TO_Y_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
-# Joints of SMPL-X beyond our 22 (jaw, eyes, fingers) stay at rest
-_SMPLX_JOINTS = 55
 
 
 def bvh(armature: bpy.types.Object, path: str | Path, frame_range: tuple[int, int] | None = None) -> Path:
@@ -117,67 +117,89 @@ def npz(
     action: bpy.types.Action | None = None,
     frame_range: tuple[int, int] | None = None,
 ) -> Path:
-    """Write the animation as canonical motion, 30 fps, Y up, with SMPL-X/AMASS keys.
+    """Write the animation as an SMPL-X / AMASS file, Y up.
 
-    ``poses`` (T,165) axis-angle, ``trans`` (T,3) the pelvis, ``betas``, ``gender``, ``mocap_frame_rate``, and our own
-    ``rest_offsets`` (22,3), ``contacts`` (T,4), ``up_axis``.
+    ``poses`` (T,165) axis-angle counted from the body's zero pose, ``trans`` (T,3), ``betas``, ``gender``,
+    ``mocap_frame_rate``, ``up_axis``. An SMPL armature gives its own rotations, hands and face included, at the scene's
+    frame rate; others give the canonical motion at 30 fps, with our own ``rest_offsets`` (22,3), ``contacts`` (T,4) and
+    ``zero_pose``.
     """
-    return save_npz(capture(armature, action, frame_range), path)
+    rig, _, matrices = poses(armature, action, frame_range, mapped=True)
+    mapping = stored_map.bone_map(armature, rig.bones).require()
+    body = smpl.find(rig, mapping)
+    if body is None:
+        motion = retarget.capture(rig, mapping, matrices, scene_fps()).resample(canonical.FPS)
+        return save_npz(motion, path)
+    rig, _, matrices = poses(armature, action, frame_range)
+    own = smpl.read(rig, body, matrices)
+    return _save(Path(path), own.joints, own.rotations, own.translation, scene_fps(), {})
 
 
 def save_npz(motion: CanonicalMotion, path: str | Path) -> Path:
     """Write canonical motion with the keys that :func:`npz` lists. Raises RigError when it cannot be written."""
-    path = Path(path)
-    turns = np.zeros((motion.frames, _SMPLX_JOINTS, 3), dtype=np.float32)
-    turns[:, : len(canonical.JOINTS)] = rot.to_axis_angle(motion.rotations)
+    rotations, translation = smpl.from_canonical(motion)
+    ours = {"rest_offsets": motion.rest_offsets, "contacts": motion.contacts, "zero_pose": np.array("SMPL")}
+    return _save(Path(path), canonical.JOINTS, rotations, translation, motion.fps, ours)
+
+
+def _save(
+    path: Path, joints: tuple[str, ...], rotations: np.ndarray, translation: np.ndarray, fps: float, more: dict
+) -> Path:
+    turns = np.zeros((len(rotations), len(smpl.JOINTS), 3), dtype=np.float32)
+    turns[:, [smpl.JOINTS.index(joint) for joint in joints]] = rot.to_axis_angle(rotations)
 
     def save() -> None:
         with open(path, "wb") as file:
             np.savez_compressed(
                 file,
-                poses=turns.reshape(motion.frames, -1),
-                trans=motion.translation,
+                poses=turns.reshape(len(turns), -1),
+                trans=translation.astype(np.float32),
                 betas=np.zeros(16, dtype=np.float32),
                 gender=np.array("neutral"),
-                mocap_frame_rate=np.array(motion.fps, dtype=np.float64),
-                rest_offsets=motion.rest_offsets,
-                contacts=motion.contacts,
+                mocap_frame_rate=np.array(fps, dtype=np.float64),
                 up_axis=np.array("Y"),
+                **more,
             )
 
     _write(path, save)
     return path
 
 
-def glb(armature: bpy.types.Object, path: str | Path) -> Path:
-    """Write the armature, its skinned meshes and its action as binary glTF."""
+def glb(armature: bpy.types.Object, path: str | Path, frame_range: tuple[int, int] | None = None) -> Path:
+    """Write the armature, its skinned meshes and what moves it now as binary glTF; of a control rig the bones that
+    deform, baked."""
     path = Path(path).with_suffix(".glb")
-    with _only(armature):
+    with _only(armature, frame_range):
         _call(
             "gltf",
             path,
             export_format="GLB",
             use_selection=True,
             export_animations=True,
-            export_animation_mode="ACTIVE_ACTIONS",
-            export_frame_range=False,
+            # a baked scene where strips play, or where only a part is wanted; else the active action as it is
+            export_animation_mode="SCENE" if frame_range or active_action(armature) is None else "ACTIVE_ACTIONS",
+            export_anim_scene_split_object=False,
+            export_frame_range=bool(frame_range) or active_action(armature) is None,
             export_force_sampling=True,
             export_optimize_animation_size=False,
-            export_def_bones=False,
+            export_def_bones=_controlled(armature),
+            export_hierarchy_flatten_bones=False,
             export_current_frame=False,
         )
     return path
 
 
-def fbx(armature: bpy.types.Object, path: str | Path) -> Path:
-    """Write the armature, its skinned meshes and its action as FBX."""
+def fbx(armature: bpy.types.Object, path: str | Path, frame_range: tuple[int, int] | None = None) -> Path:
+    """Write the armature, its skinned meshes and what moves it now as FBX; of a control rig the bones that deform and
+    what they hang from, baked."""
     path = Path(path).with_suffix(".fbx")
-    with _only(armature):
+    with _only(armature, frame_range):
         _call(
             "fbx",
             path,
             use_selection=True,
             object_types={"ARMATURE", "MESH"},
+            use_armature_deform_only=_controlled(armature),
             add_leaf_bones=False,
             bake_anim=True,
             bake_anim_use_all_bones=True,
@@ -186,6 +208,11 @@ def fbx(armature: bpy.types.Object, path: str | Path) -> Path:
             bake_anim_simplify_factor=0.0,
         )
     return path
+
+
+def _controlled(armature: bpy.types.Object) -> bool:
+    mapping = stored_map.bone_map(armature, read_rig(armature).bones)
+    return mapping.error is None and mapping.controls is not None
 
 
 def blend(path: str | Path) -> Path:
@@ -216,11 +243,13 @@ def _call(kind: str, path: Path, **options) -> None:
 
 
 @contextmanager
-def _only(armature: bpy.types.Object):
-    """Select the armature and the meshes it moves, the timeline on its action; everything is put back."""
-    action = active_action(armature)
-    if action is None:
+def _only(armature: bpy.types.Object, frame_range: tuple[int, int] | None = None):
+    """Select the armature and the meshes it moves, the timeline on the range (its action's); all is put back."""
+    if not is_animated(armature):
         raise RigError(f"'{armature.name}' has no animation yet.")
+    first, last = frame_span(active_action(armature), frame_range)
+    if last < first:
+        raise RigError("The frame range ends before it starts.")
     context = bpy.context
     scene = context.scene
     if context.object is not None and context.object.mode != "OBJECT":
@@ -234,7 +263,7 @@ def _only(armature: bpy.types.Object):
         for member in members:
             member.select_set(True)
         context.view_layer.objects.active = armature
-        scene.frame_start, scene.frame_end = (int(round(frame)) for frame in action.frame_range)
+        scene.frame_start, scene.frame_end = first, last
         yield
     finally:
         scene.frame_start, scene.frame_end = span

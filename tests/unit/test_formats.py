@@ -143,7 +143,7 @@ def test_joint_positions_file(tmp_path):
     joints = np.load(tmp_path / "m.npy", allow_pickle=False)
     assert joints.shape == (20, 22, 3) and joints.dtype == np.float32  # HumanML3D: 20 fps, SMPL's bones
     legs = np.linalg.norm(joints[:, 4] - joints[:, 1], axis=-1)
-    np.testing.assert_allclose(legs, np.linalg.norm(humanml3d.SMPL_REST[4]), atol=1e-5)
+    np.testing.assert_allclose(legs, np.linalg.norm(humanml3d.SMPL_REST[4]), atol=1e-3)
     back = formats.read(tmp_path / "m.npy")
     ours, theirs = (m.joints()[: back.frames] - m.translation[: back.frames, None] for m in (motion, back))
     assert back.frames >= 28 and np.linalg.norm(ours - theirs, axis=-1).mean() < 0.01

@@ -12,7 +12,7 @@ from motions import walk  # noqa: E402
 from backend.errors import BackendError  # noqa: E402
 from backend.motion import formats, humanml3d, inverse_kinematics  # noqa: E402
 from backend.motion import rotations as rot  # noqa: E402
-from backend.motion.formats import amc  # noqa: E402
+from backend.motion.formats import amc, humanml3d_npy  # noqa: E402
 from backend.motion.skeleton import JOINT_INDEX, Motion, forward_kinematics, global_rotations  # noqa: E402
 from backend.protocol import JOINTS, PARENTS  # noqa: E402
 
@@ -83,6 +83,9 @@ def test_the_published_sample_converts_to_its_own_joints(shared):
     a, b = (formats.read(folder / kind / "012314.npy") for kind in ("new_joints", "new_joint_vecs"))
     assert a.fps == 30 and abs(a.seconds - len(joints) / 20) < 0.1
     assert np.abs(a.joints() - b.joints()).max() < 1e-3
+    skeleton, world = humanml3d_npy.solve(joints.astype(float), None, "Y", "sample")
+    posed = forward_kinematics(local(world), joints[:, 0], skeleton.rest)
+    assert np.abs(posed - joints).max() < 1e-3
 
 
 def test_normalised_features_are_read_with_mean_and_std(tmp_path):

@@ -17,6 +17,8 @@ READERS = {
     ".npz": smplx_npz.read,
     ".npy": humanml3d_npy.read,
 }
+# what a file says for an SMPL body itself, for armatures that are one
+BODY_READERS = {".npz": smplx_npz.read_body, ".npy": humanml3d_npy.read_body}
 WRITERS = {".bvh": bvh.write, ".npz": smplx_npz.write, ".npy": humanml3d_npy.write}
 
 

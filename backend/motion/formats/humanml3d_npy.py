@@ -4,6 +4,7 @@ Positions hold no rotations: :mod:`backend.motion.inverse_kinematics` finds them
 other models come in this way, whatever their unit; Y is up unless told.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from backend.motion import humanml3d, inverse_kinematics
 from backend.motion import rotations as rot
 from backend.motion.canonical import MAX_FRAMES, to_canonical
 from backend.motion.formats import arrayfile
+from backend.motion.formats.smplx_npz import BodyMotion, to_zero_pose
 from backend.motion.joint_matching import SourceMotion
 from backend.motion.skeleton import CANONICAL_OFFSETS, Motion
-from backend.protocol import FPS, JOINTS, PARENTS
+from backend.protocol import FPS, JOINTS, PARENTS, SMPL_PELVIS
 
 BODIES = (22, 24, 52, 55, 127, 144)  # numbers of joints of SMPL, SMPL-H and SMPL-X output: the first 22 are the same
 MAX_SIZE = 1e6  # in the unit of the file: a kilometre in millimetres
@@ -36,18 +38,55 @@ def read(
     mean, std: files of (263,) by which the features were normalised, as models give them.
     """
     path = Path(path)
+    return from_joints(_positions(path, mean, std), fps, source_fps, up or "Y", path.name)
+
+
+def read_body(
+    path: Path,
+    fps: float | None = None,
+    source_fps: float | None = None,
+    up: str | None = None,
+    mean: str | Path | None = None,
+    std: str | Path | None = None,
+) -> BodyMotion:
+    """The same as rotations of an SMPL body, counted from its zero pose, for armatures with the file's own bones.
+
+    Joints come back where the file has them. Raises BackendError('bad_file').
+    """
+    path = Path(path)
+    skeleton, world = solve(_positions(path, mean, std), source_fps, up or "Y", path.name)
+    local = world.copy()
+    for j, parent in enumerate(PARENTS):
+        if parent >= 0:
+            local[:, j] = np.swapaxes(world[:, parent], -1, -2) @ world[:, j]
+    q = rot.continuous(rot.matrix_to_quaternion(local))
+    if skeleton.canonical:
+        q = to_zero_pose(q)
+    legs = (
+        np.linalg.norm(skeleton.rest[[4, 7]], axis=-1).sum()
+        / np.linalg.norm(humanml3d.SMPL_REST[[4, 7]], axis=-1).sum()
+    )
+    unit = 1.0 if 0.5 < legs < 1.5 else 1 / legs  # metres, or whatever makes an adult of it
+    trans = skeleton.joints[:, 0] * unit - SMPL_PELVIS
+    if fps is not None and abs(skeleton.fps - fps) > 1e-3:
+        q, trans = rot.resample_quaternions(q, skeleton.fps, fps), rot.resample_vectors(trans, skeleton.fps, fps)
+    return BodyMotion(JOINTS, q, trans, np.zeros(0), float(fps or skeleton.fps))
+
+
+def _positions(path: Path, mean: str | Path | None, std: str | Path | None) -> np.ndarray:
+    """Joint positions (T,22,3) of a file. Raises BackendError."""
     array = _load(path)
     if array.ndim == 2 and array.shape[1] == humanml3d.WIDTH:
         if (mean is None) != (std is None):
             raise BackendError("bad_request", f"{path.name}: both mean and std are needed, or none of them.")
         _check(path, array)
-        if mean is not None:
+        if mean is not None and std is not None:
             array = array * _statistics(std) + _statistics(mean)
         joints = humanml3d.decode(array)
     else:
         joints = _joints(path, array)
     _check(path, joints.reshape(len(joints), -1))
-    return from_joints(joints, fps, source_fps, up or "Y", path.name)
+    return joints
 
 
 def _check(path: Path, rows: np.ndarray) -> None:
@@ -57,8 +96,28 @@ def _check(path: Path, rows: np.ndarray) -> None:
         raise BackendError("bad_file", f"{path.name}, frame {frame}: a number that is not finite or far too large.")
 
 
+@dataclass
+class Skeleton:
+    """Joint positions (T,22,3), Y up, with the rest offsets (22,3) of their own skeleton and their frames a second.
+
+    canonical: the rest pose is the canonical T-pose, else SMPL's zero pose.
+    """
+
+    joints: np.ndarray
+    rest: np.ndarray
+    fps: float
+    canonical: bool
+
+
 def from_joints(joints: np.ndarray, fps: float, source_fps: float | None, up: str, name: str) -> Motion:
     """Joint positions (T,22,3) in SMPL order as a canonical motion (see :func:`read`)."""
+    skeleton, world = solve(joints, source_fps, up, name)
+    source = SourceMotion(list(JOINTS), list(PARENTS), skeleton.rest, world, skeleton.joints, skeleton.fps, name)
+    return to_canonical(source, fps)
+
+
+def solve(joints: np.ndarray, source_fps: float | None, up: str, name: str) -> tuple[Skeleton, np.ndarray]:
+    """(the skeleton, world rotations (T,22,3,3)): with its offsets, forward kinematics gives the positions back."""
     if up.upper() != "Y":
         turn = {"Z": (np.sqrt(0.5), -np.sqrt(0.5), 0.0, 0.0)}.get(up.upper())
         if turn is None:
@@ -71,10 +130,10 @@ def from_joints(joints: np.ndarray, fps: float, source_fps: float | None, up: st
     ours = np.linalg.norm(CANONICAL_OFFSETS[1:], axis=-1)
     scale = ours[[3, 4, 6, 7]].sum() / lengths[[3, 4, 6, 7]].sum()
     own = bool((np.abs(lengths * scale / ours - 1) < OWN_BONES).all())
-    rest = CANONICAL_OFFSETS.astype(np.float64) if own else humanml3d.SMPL_REST
+    pose = CANONICAL_OFFSETS.astype(np.float64) if own else humanml3d.SMPL_REST
+    rest = inverse_kinematics.own_offsets(joints, pose)
     rate = source_fps or (float(FPS) if own else humanml3d.FPS)
-    rotations = inverse_kinematics.world_rotations(joints, rest, rate)
-    return to_canonical(SourceMotion(list(JOINTS), list(PARENTS), rest, rotations, joints, rate, name), fps)
+    return Skeleton(joints, rest, rate, own), inverse_kinematics.world_rotations(joints, rest, rate)
 
 
 def _array(path: Path) -> np.ndarray:
