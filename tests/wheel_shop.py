@@ -1,4 +1,4 @@
-"""A package index on this computer, with tiny wheels of our own, that can be slow, cut lines and serve damaged files."""
+"""A package index on this computer, with tiny wheels of our own; it can be slow, cut lines and serve damaged files."""
 
 import hashlib
 import json

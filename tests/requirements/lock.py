@@ -96,7 +96,7 @@ def licence(fields: "email.message.Message") -> str:
 
 def systems(marker: str) -> list[str]:
     """The systems that a marker names; all of them without one."""
-    if not marker:
+    if "sys_platform" not in marker:
         return []
     return [ours for theirs, ours in platforms.SYSTEMS.items() if f"'{theirs}'" in marker]
 
@@ -105,7 +105,7 @@ def entry(package: dict, own: set[str]) -> dict | None:
     """A package of the table, or None when no system of ours needs it."""
     name, marker = platforms.normal(package["name"]), package.get("marker", "")
     where = systems(marker)
-    if marker and not where:
+    if "sys_platform" in marker and not where:
         return None
     wheels = {}
     for wheel in package.get("wheels", []):
