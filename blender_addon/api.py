@@ -290,8 +290,10 @@ def configure(*, command: Sequence[str] | None = None, python: str | None = None
 
 def wait() -> object:
     """Finish what a button began (timers do not fire while a script runs); its result, or None when nothing runs."""
-    task = runtime.active()
-    return runtime.wait(task) if task else None
+    result = None
+    while (task := runtime.active()) is not None:
+        result = runtime.wait(task)
+    return result
 
 
 def timings() -> dict[str, float]:

@@ -226,12 +226,16 @@ def recipe(fields: dict, header: dict, motion: CanonicalMotion, seed: int) -> di
     return told
 
 
+def why_no_room(armature, destination: str) -> str:
+    """Why a motion cannot go to ``destination`` on ``armature``, one sentence; empty when it can."""
+    return splice.why_not(armature, results.current_action(armature)) if destination == takes.SPLICE else ""
+
+
 def require_room(armature, options: takes.Options) -> None:
     """Raises Error when the motion cannot go where ``options`` say."""
-    if options.destination == takes.SPLICE:
-        sentence = splice.why_not(armature, results.current_action(armature))
-        if sentence:
-            raise Error("bad_armature", sentence)
+    sentence = why_no_room(armature, options.destination)
+    if sentence:
+        raise Error("bad_armature", sentence)
 
 
 def start_caption(

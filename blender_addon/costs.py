@@ -9,7 +9,7 @@ from . import service
 # Seconds for each second of motion, measured on two processor cores without a graphics card
 _STATED = {"fast": 0.07, "full": 0.6}
 _STATED_OTHER = 0.3
-_PULLED = 6.0  # how much longer it takes to meet poses, a path or a loop
+_PULLED = 8.0  # how much longer it takes to meet poses, a path or a loop
 _known: "dict[str, float] | None" = None
 
 

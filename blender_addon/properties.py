@@ -1,94 +1,42 @@
 """The artist's settings, saved with the scene. What runs right now lives in ``runtime`` and is never saved."""
 
-import zlib
-
 import bpy
 
-from . import maps, results, service
-from .rig import RigError, canonical
-from .scene import compat, kept, takes
+from . import property_items as items
+from .library_properties import style_items
+from .property_items import DEFAULT_MODEL, MODEL_PRESET, OWN_STEPS
+from .scene import capture, compat, kept, takes
 
-DEFAULT_MODEL = "momug"
-OWN_STEPS = "CUSTOM"
-MODEL_PRESET = "MODEL"
+__all__ = ["DEFAULT_MODEL", "LENGTHS", "MODEL_PRESET", "OPTIONS", "OWN_STEPS", "chosen_armature", "chosen_armatures",
+           "chosen_model", "get", "options", "selected_bones"]  # fmt: skip
 
-# Blender keeps no reference to the strings of a dynamic enum: they must live here
-_items: "dict[str, list]" = {}
-
-
-def _number(name: str) -> int:
-    """A number for an enum item that stays the same when other items come and go."""
-    return zlib.crc32(name.encode("utf-8")) & 0x7FFFFFFF
-
-
-def _model_items(_self, _context):
-    models = service.models() or [{"name": DEFAULT_MODEL, "label": "MoMug", "available": True}]
-    items = []
-    for model in models:
-        name = model["name"]
-        available = model.get("available", True)
-        description = "Generates with this model" if available else model.get("reason") or "Not installed"
-        items.append(
-            (
-                name,
-                model.get("label") or name,
-                description,
-                "NONE" if available else "ERROR",
-                0 if name == DEFAULT_MODEL else _number(name),
-            )
-        )
-    _items["model"] = items
-    return items
-
-
-def _preset_items(self, _context):
-    items = [(MODEL_PRESET, "Model's Choice", "As many steps as the model was tuned for", "NONE", 0)]
-    for preset in service.model_info(chosen_model(self)).get("presets", []):
-        name = preset["name"]
-        steps = preset.get("steps")
-        description = f"{steps} steps" if steps else "A preset of the model"
-        items.append((name, name.replace("_", " ").title(), description, "NONE", _number(name)))
-    items.append((OWN_STEPS, "Own Steps", "Set the number of steps yourself", "NONE", 1))
-    _items["preset"] = items
-    return items
+LENGTHS = SECONDS, FRAMES, MODEL = "SECONDS", "FRAMES", "MODEL"
 
 
 def _is_armature(_self, candidate) -> bool:
     return candidate.type == "ARMATURE"
 
 
-def _bone_getter(joint: str):
-    def get_bone(_self) -> str:
-        armature = chosen_armature(bpy.context)
-        mapping = results.map_health(armature).mapping if armature is not None else None
-        return (mapping.bone(joint) or "") if mapping is not None else ""
-
-    return get_bone
+def _is_curve(_self, candidate) -> bool:
+    return candidate.type == "CURVE"
 
 
-def _bone_setter(joint: str):
-    def set_bone(_self, name: str) -> None:
-        armature = chosen_armature(bpy.context)
-        try:
-            maps.choose_first(armature, joint, name)
-        except RigError as error:
-            service.log.warning("%s", error)
-
-    return set_bone
+def _get_length(self) -> int:
+    return 2 if self.auto_seconds else int(self.in_frames)
 
 
-class MomugBones(bpy.types.PropertyGroup):
-    """A field for the bone of each joint. They hold nothing: the map lies on the armature."""
+def _set_length(self, value: int) -> None:
+    self.auto_seconds = value == 2
+    if value != 2:
+        self.in_frames = value == 1
 
-    __annotations__ = {
-        joint: bpy.props.StringProperty(
-            name=canonical.words(joint).capitalize(),
-            description=f"The bone that is the {canonical.words(joint)}",
-            get=_bone_getter(joint),
-            set=_bone_setter(joint),
-        )
-        for joint in canonical.JOINTS
-    }
+
+def _get_frames(self) -> int:
+    return max(2, round(self.seconds * capture.scene_fps(self.id_data)))
+
+
+def _set_frames(self, value: int) -> None:
+    self.seconds = value / capture.scene_fps(self.id_data)
 
 
 class MomugSettings(bpy.types.PropertyGroup):
@@ -108,6 +56,27 @@ class MomugSettings(bpy.types.PropertyGroup):
         name="Let the Model Decide",
         description="The model chooses how long the motion is",
         default=False,
+    )
+    in_frames: bpy.props.BoolProperty(name="In Frames", description="Set the length in frames of the scene")
+    length: bpy.props.EnumProperty(
+        name="Length",
+        description="How the length of the motion is set",
+        items=[
+            (SECONDS, "Seconds", "Set the length in seconds"),
+            (FRAMES, "Frames", "Set the length in frames of the scene"),
+            (MODEL, "Auto", "The model decides how long the motion is"),
+        ],
+        get=_get_length,
+        set=_set_length,
+    )
+    frames: bpy.props.IntProperty(
+        name="Frames",
+        description="Length of the motion in frames of the scene",
+        min=2,
+        soft_max=300,
+        max=60_000,
+        get=_get_frames,
+        set=_set_frames,
     )
     seconds: bpy.props.FloatProperty(
         name="Seconds",
@@ -131,8 +100,12 @@ class MomugSettings(bpy.types.PropertyGroup):
         description="Keep this seed. Unlocked, every motion gets a new one, which is shown here",
         default=False,
     )
-    model: bpy.props.EnumProperty(name="Model", description="Which model makes the motion", items=_model_items)
-    preset: bpy.props.EnumProperty(name="Quality", description="More steps take longer", items=_preset_items)
+    model: bpy.props.EnumProperty(name="Model", description="Which model makes the motion", items=items.model_items)
+    preset: bpy.props.EnumProperty(
+        name="Quality",
+        description="How much work goes into a motion, and what that costs in time",
+        items=items.preset_items,
+    )
     steps: bpy.props.IntProperty(
         name="Steps",
         description="How many times the model refines the motion",
@@ -140,6 +113,17 @@ class MomugSettings(bpy.types.PropertyGroup):
         min=1,
         soft_max=50,
         max=100,
+    )
+    style: bpy.props.EnumProperty(
+        name="Style", description="How the character moves, whatever it does", items=style_items
+    )
+    style_weight: bpy.props.FloatProperty(
+        name="Weight",
+        description="How much of the style: 0 is the model's own manner, 1 all of the style",
+        default=1.0,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
     )
     use_guidance: bpy.props.BoolProperty(
         name="Own Guidance", description="Set the guidance yourself instead of the model's own value", default=False
@@ -159,7 +143,7 @@ class MomugSettings(bpy.types.PropertyGroup):
         min=1,
         max=8,
     )
-    bones: bpy.props.PointerProperty(name="Bones", description="The bone of each joint", type=MomugBones)
+    bones: bpy.props.PointerProperty(name="Bones", description="The bone of each joint", type=items.MomugBones)
     destination: bpy.props.EnumProperty(
         name="Put It Into",
         description="Where the keys go. Keys of yours are never changed outside the frames that you name",
@@ -182,6 +166,33 @@ class MomugSettings(bpy.types.PropertyGroup):
     only_selected: bpy.props.BoolProperty(
         name="Only Selected Bones",
         description="Only bones that are selected in Pose Mode get keys, the others keep what they have",
+    )
+    keep_selected: bpy.props.BoolProperty(
+        name="Keep Selected Bones",
+        description=(
+            "Bones that are selected in Pose Mode keep the motion that they have, and the model makes the others go "
+            "with them. For this action or an NLA strip"
+        ),
+    )
+    blocks: bpy.props.CollectionProperty(type=items.MomugBlock)
+    block_index: bpy.props.IntProperty(name="Block", description="The block that the buttons are about")
+    timeline_start: bpy.props.IntProperty(
+        name="Start", description="The frame at which the timeline begins", default=1, min=-1_000_000, max=1_000_000
+    )
+    show_strip: bpy.props.BoolProperty(
+        name="Show in Timeline",
+        description="Draw the blocks as a strip in the timeline and the dope sheet",
+        default=True,
+    )
+    poses: bpy.props.CollectionProperty(type=items.MomugPose)
+    pose_index: bpy.props.IntProperty(name="Pose", description="The pose that the buttons are about")
+    path: bpy.props.PointerProperty(
+        name="Path", description="The character follows this curve at even speed", type=bpy.types.Object, poll=_is_curve
+    )
+    waypoints: bpy.props.PointerProperty(
+        name="Waypoints",
+        description="The character passes the objects of this collection, in the order of their names",
+        type=bpy.types.Collection,
     )
     in_place: bpy.props.BoolProperty(
         name="In Place", description="No travel over the ground; the sway of the hips stays"
@@ -262,6 +273,16 @@ def chosen_model(settings) -> str:
     return settings.model or DEFAULT_MODEL
 
 
+def chosen_armatures(context) -> list:
+    """The armatures that each get a motion of their own: the picked one, else all that are selected, the active one
+    first."""
+    first = chosen_armature(context)
+    if first is None or get(context.scene).armature == first:
+        return [first] if first is not None else []
+    others = [thing for thing in context.selected_objects if thing.type == "ARMATURE" and thing != first]
+    return [first, *others]
+
+
 def chosen_armature(context):
     """The armature to work on, or None: the picked one, else the active one (or the one that moves the active mesh)."""
     picked = get(context.scene).armature
@@ -274,8 +295,8 @@ def chosen_armature(context):
 
 
 def register():
-    bpy.utils.register_class(MomugBones)
-    bpy.utils.register_class(MomugSettings)
+    for cls in (*items.CLASSES, MomugSettings):
+        bpy.utils.register_class(cls)
     kept.register()
     bpy.types.Scene.momug = bpy.props.PointerProperty(type=MomugSettings)
 
@@ -283,6 +304,6 @@ def register():
 def unregister():
     del bpy.types.Scene.momug
     kept.unregister()
-    bpy.utils.unregister_class(MomugSettings)
-    bpy.utils.unregister_class(MomugBones)
-    _items.clear()
+    for cls in (MomugSettings, *reversed(items.CLASSES)):
+        bpy.utils.unregister_class(cls)
+    items.forget()

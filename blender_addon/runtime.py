@@ -5,6 +5,7 @@ the same task and call :func:`wait`, because timers do not fire while a script r
 """
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ PHASES = {
     "denoise": "Making the motion",
     "decode": "Smoothing the motion",
     "caption": "Reading the motion",
+    "read": "Reading the file",
+    "write": "Writing the file",
 }
 
 
@@ -69,8 +72,15 @@ class Task:
         phase = PHASES.get(self.job.phase) or self.job.phase.replace("_", " ").capitalize() or "Working"
         return f"{phase} {self.job.step}/{self.job.total}" if self.job.total > 1 else phase
 
+    @property
+    def remaining(self) -> float | None:
+        """Seconds that the present phase still takes, as far as that is known."""
+        return None if self.waits_for or self.dropped or self.job.cancelling else self.job.eta
+
 
 _task: "Task | None" = None
+_next: "deque[Callable[[], Task]]" = deque()  # what is started when the task has ended well
+_turn = (1, 1)  # which of several tasks that were asked for together runs, and how many they are
 _status = Status()
 last_timings: "dict[str, float]" = {}
 
@@ -122,6 +132,39 @@ def start(kind: str, fields: dict, arrays: dict | None, apply, undo_message: str
     if not bpy.app.timers.is_registered(_tick):
         bpy.app.timers.register(_tick, first_interval=TICK, persistent=True)
     return _task
+
+
+def start_in_turn(starters: "list[Callable[[], Task]]") -> Task:
+    """Start several tasks, each when the one before has ended well; the first one. Raises Error when that cannot be."""
+    global _turn
+    check_idle()
+    _next.clear()
+    _turn = (1, len(starters))
+    task = starters[0]()
+    _next.extend(starters[1:])
+    return task
+
+
+def turn() -> "tuple[int, int]":
+    """(which of the tasks that were asked for together runs, how many they are)."""
+    return _turn if _turn[1] > 1 and _task is not None else (1, 1)
+
+
+def _start_next() -> None:
+    """The next of several tasks; none after a failure."""
+    global _turn
+    if not _next:
+        _turn = (1, 1)
+        return
+    starter = _next.popleft()
+    _turn = (_turn[0] + 1, _turn[1])
+    told = _status.message
+    try:
+        starter()
+        tell(told)
+    except Error as error:
+        _next.clear()
+        show_error(error)
 
 
 # --- what comes back
@@ -198,11 +241,14 @@ def _conclude(task: Task) -> None:
         "request": answered - task.started,
         "apply": time.perf_counter() - answered,
     }
+    if task.error is not None:
+        _next.clear()
     if task.error is not None and task.error.code == "cancelled":
         log.info("%s", task.error.message)
         tell(task.error.message)
     elif task.error is not None:
         show_error(task.error)
+    _start_next()
 
 
 def _push_undo(message: str) -> None:
@@ -255,6 +301,7 @@ def _abandon(message: str) -> None:
 def _end_early(task: Task, error: Error) -> None:
     """The task is over whatever the backend still answers; a late answer is dropped."""
     global _task
+    _next.clear()
     if _task is task:
         _task = None
     if not task.finished:
@@ -288,10 +335,9 @@ def redraw() -> None:
     """Let the sidebars of all 3D views draw again."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            if area.type == "VIEW_3D":
-                for region in area.regions:
-                    if region.type == "UI":
-                        region.tag_redraw()
+            for region in area.regions if area.type == "VIEW_3D" else ():
+                if region.type == "UI":
+                    region.tag_redraw()
 
 
 @bpy.app.handlers.persistent

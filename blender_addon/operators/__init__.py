@@ -2,15 +2,33 @@
 
 import bpy
 
-from . import backend, bone_map, caption, generate, io, library, mannequin, rest_pose, result
+from . import (
+    backend,
+    bone_map,
+    caption,
+    generate,
+    io,
+    library,
+    mannequin,
+    poses,
+    prompt,
+    rest_pose,
+    result,
+    style,
+    timeline,
+)
 
 CLASSES = (
     *generate.CLASSES,
+    *prompt.CLASSES,
+    *timeline.CLASSES,
+    *poses.CLASSES,
     *result.CLASSES,
     *bone_map.CLASSES,
     *rest_pose.CLASSES,
     *caption.CLASSES,
     *library.CLASSES,
+    *style.CLASSES,
     *io.CLASSES,
     *mannequin.CLASSES,
     *backend.CLASSES,

@@ -1,21 +1,198 @@
 """From the prompt to keys, and stopping that."""
 
 import random
+from functools import partial
 
 import bpy
 
-from .. import ask, properties, results, runtime, service
-from ..scene import splice, takes
+from .. import ask, commit, prompts, properties, results, rework, runtime, service
+from ..rig import RigError
+from ..scene import poses, takes
+from ..scene.poses import Pose
 
 LARGEST_SEED = 2**31 - 1
 
 
+def draw_seed(settings) -> None:
+    """A new seed, unless the artist locked it."""
+    if not settings.lock_seed:
+        settings.seed = random.randint(0, LARGEST_SEED)
+
+
+def gathered(settings) -> dict:
+    """The settings that every request takes: see ``ask.checked``."""
+    own_steps = settings.preset == properties.OWN_STEPS
+    own_preset = settings.preset not in ("", properties.MODEL_PRESET, properties.OWN_STEPS)
+    style = getattr(settings, "style", "")
+    chosen = {
+        "model": properties.chosen_model(settings),
+        "preset": settings.preset if own_preset else None,
+        "steps": settings.steps if own_steps else None,
+        "guidance_scale": settings.guidance_scale if settings.use_guidance else None,
+        "variations": settings.variations,
+    }
+    if style and style != "NONE":
+        chosen |= {"style": style, "style_weight": settings.style_weight}
+    return chosen
+
+
+def given_poses(settings, armature) -> dict:
+    """Frame -> pose that the settings give ``armature``; see ``ask.start_animate``. Raises RigError."""
+    return {
+        item.frame: Pose.unpack(item.data) if item.data else "keys"
+        for item in settings.poses
+        if item.use and item.owner in ("", armature.name)
+    }
+
+
+def span(settings, armature, scene) -> "tuple[int, tuple[int, int] | None]":
+    """(first frame, (first, last) frame when both are known) of the next motion: the range that was set, else from
+    the first given pose to the last, else from the current frame on."""
+    if settings.use_range:
+        return settings.range_start, (settings.range_start, settings.range_end)
+    frames = [item.frame for item in settings.poses if item.use and item.owner in ("", armature.name)]
+    if not frames:
+        return scene.frame_current, None
+    return min(frames), (min(frames), max(frames)) if len(set(frames)) > 1 else None
+
+
+def path_of(settings):
+    """The curve or collection to follow, or None."""
+    return settings.path or settings.waypoints
+
+
+def kept_bones(settings, armature) -> "list[str] | None":
+    """The bones that keep their motion, or None."""
+    return properties.selected_bones(armature) if settings.keep_selected else None
+
+
+def why_not(context, needs_prompt: bool = True) -> str:
+    """Why no motion can be made with the present settings, one sentence; empty when it can."""
+    armature, settings = properties.chosen_armature(context), properties.get(context.scene)
+    problem = ask.why_not(armature)
+    if not problem and needs_prompt and not settings.prompt.strip():
+        problem = "Type a prompt first"
+    if not problem and settings.use_range and settings.range_end <= settings.range_start:
+        problem = "The frame range ends before it has begun"
+    if not problem:
+        problem = ask.why_no_room(armature, settings.destination)
+    if not problem and settings.only_selected and not properties.selected_bones(armature):
+        problem = "Select the bones that may get keys in Pose Mode"
+    if not problem and settings.keep_selected and not properties.selected_bones(armature):
+        problem = "Select the bones that stay in Pose Mode"
+    if not problem and settings.keep_selected and settings.destination == takes.ACTION:
+        problem = "Bones that stay need the action they are in: choose This Action or NLA Strip as the place"
+    return problem
+
+
+def start(operator, context, **asked):
+    """Send the request of the settings for each chosen armature, one after the other; the operator's result.
+
+    asked: what this request has besides (``timeline``, ``frame_start``).
+    """
+    settings, scene = properties.get(context.scene), context.scene
+    draw_seed(settings)
+    chosen, armatures = gathered(settings), properties.chosen_armatures(context)
+    ready = [one for one in armatures if not results.map_health(one).problem]
+    for left_out in [one for one in armatures if one not in ready]:
+        operator.report({"WARNING"}, f"{left_out.name}: {results.map_health(left_out).problem}")
+    starters = []
+    try:
+        for number, armature in enumerate(ready):
+            place = {}
+            if "timeline" not in asked:
+                first, frames = span(settings, armature, scene)
+                place = {
+                    "frame_start": first,
+                    "frame_range": frames,
+                    "seconds": None if settings.auto_seconds else settings.seconds,
+                    "poses": given_poses(settings, armature),
+                    "path": path_of(settings),
+                    "keep_bones": kept_bones(settings, armature),
+                }
+            starters.append(
+                partial(
+                    ask.start_animate,
+                    armature,
+                    settings.prompt,
+                    seed=(settings.seed + number * settings.variations) % LARGEST_SEED,
+                    options=properties.options(settings),
+                    only=properties.selected_bones(armature) if settings.only_selected else None,
+                    scene=scene,
+                    extend_timeline=True,
+                    undo_step=True,
+                    **chosen,
+                    **place,
+                    **asked,
+                )
+            )
+        runtime.start_in_turn(starters)
+    except (service.Error, RigError) as error:
+        if isinstance(error, RigError):
+            error = service.Error("bad_armature", str(error))
+        runtime.show_error(error)
+        operator.report({"ERROR"}, str(error))
+        return {"CANCELLED"}
+    prompts.remember(settings.prompt)
+    return {"FINISHED"}
+
+
 class MOMUG_OT_generate(bpy.types.Operator):
-    """Make the motion of the prompt and put it on the armature. Your own keys stay; Reject takes it away again. \
-The end of the timeline moves only when the motion is longer. Blender stays usable meanwhile"""
+    """Make the motion of the prompt and put it on the armature; every selected armature gets its own. Your keys stay, \
+and Reject takes it away again. The timeline's end moves only for a longer motion. Blender stays usable meanwhile"""
 
     bl_idname = "momug.generate"
     bl_label = "Generate"
+
+    @classmethod
+    def poll(cls, context):
+        problem = why_not(context)
+        if problem:
+            cls.poll_message_set(problem.rstrip("."))
+        return not problem
+
+    def execute(self, context):
+        return start(self, context)
+
+
+class MOMUG_OT_generate_again(bpy.types.Operator):
+    """Run the prompt and settings that are stored with this motion once more, with another seed. The result is one of \
+its own: Reject brings this one back"""
+
+    bl_idname = "momug.generate_again"
+    bl_label = "Generate Again"
+
+    same_seed: bpy.props.BoolProperty(
+        name="Same Seed", description="Make the same motion, on the armature as it is now", options={"SKIP_SAVE"}
+    )
+
+    @classmethod
+    def poll(cls, context):
+        armature = properties.chosen_armature(context)
+        problem = ask.why_not(armature)
+        found = commit.current(armature) if not problem else None
+        if not problem and (found is None or not commit.recipe(found).get("prompt")):
+            problem = "Nothing that MoMug made is on this armature"
+        if problem:
+            cls.poll_message_set(problem.rstrip("."))
+        return not problem
+
+    def execute(self, context):
+        armature = properties.chosen_armature(context)
+        seed = commit.recipe(commit.current(armature)).get("seed") if self.same_seed else None
+        if seed is None:
+            seed = random.randint(0, LARGEST_SEED)
+        try:
+            rework.start_again(armature, seed=seed, scene=context.scene, undo_step=True)
+        except service.Error as error:
+            runtime.show_error(error)
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class _PartOperator:
+    """An operator that makes part of the present animation anew."""
 
     @classmethod
     def poll(cls, context):
@@ -23,46 +200,84 @@ The end of the timeline moves only when the motion is longer. Blender stays usab
         problem = ask.why_not(armature)
         if not problem and not settings.prompt.strip():
             problem = "Type a prompt first"
-        elif not problem and settings.use_range and settings.range_end <= settings.range_start:
-            problem = "The frame range ends before it has begun"
-        elif not problem and settings.destination == takes.SPLICE:
-            problem = splice.why_not(armature, results.current_action(armature))
-        if not problem and settings.only_selected and not properties.selected_bones(armature):
-            problem = "Select the bones that may get keys in Pose Mode"
+        if not problem and results.current_action(armature) is None:
+            problem = "The armature has no action yet: key some poses, or generate a motion first"
+        if not problem:
+            problem = ask.why_no_room(armature, takes.SPLICE)
+        if not problem and settings.keep_selected and not properties.selected_bones(armature):
+            problem = "Select the bones that stay in Pose Mode"
+        if not problem:
+            problem = cls.missing(settings, armature)
         if problem:
             cls.poll_message_set(problem.rstrip("."))
         return not problem
 
     def execute(self, context):
-        settings = properties.get(context.scene)
-        if not settings.lock_seed:
-            settings.seed = random.randint(0, LARGEST_SEED)
-        own_steps = settings.preset == properties.OWN_STEPS
-        own_preset = settings.preset not in ("", properties.MODEL_PRESET, properties.OWN_STEPS)
-        armature = properties.chosen_armature(context)
+        settings, armature = properties.get(context.scene), properties.chosen_armature(context)
+        draw_seed(settings)
+        common = {
+            "keep_bones": kept_bones(settings, armature),
+            "options": properties.options(settings),
+            "scene": context.scene,
+            "undo_step": True,
+            "seed": settings.seed,
+            **gathered(settings),
+        }
         try:
-            ask.start_animate(
-                armature,
-                settings.prompt,
-                seconds=None if settings.auto_seconds else settings.seconds,
-                seed=settings.seed,
-                model=properties.chosen_model(settings),
-                preset=settings.preset if own_preset else None,
-                steps=settings.steps if own_steps else None,
-                guidance_scale=settings.guidance_scale if settings.use_guidance else None,
-                variations=settings.variations,
-                frame_range=(settings.range_start, settings.range_end) if settings.use_range else None,
-                options=properties.options(settings),
-                only=properties.selected_bones(armature) if settings.only_selected else None,
-                scene=context.scene,
-                extend_timeline=True,
-                undo_step=True,
-            )
+            self.send(settings, armature, common)
         except service.Error as error:
             runtime.show_error(error)
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
+        prompts.remember(settings.prompt)
         return {"FINISHED"}
+
+
+class MOMUG_OT_regenerate(_PartOperator, bpy.types.Operator):
+    """Make the frames of the range anew with the prompt. The motion goes on from the frames before and leads into the \
+frames after; keys outside the range stay as they are"""
+
+    bl_idname = "momug.regenerate"
+    bl_label = "Regenerate Range"
+
+    @classmethod
+    def missing(cls, settings, _armature) -> str:
+        return "" if settings.range_end > settings.range_start else "The frame range ends before it has begun"
+
+    @staticmethod
+    def send(settings, armature, common):
+        rework.start_regenerate(armature, (settings.range_start, settings.range_end), settings.prompt, **common)
+
+
+class MOMUG_OT_in_between(_PartOperator, bpy.types.Operator):
+    """Make the motion between poses that you keyed. Keys that are selected are kept exactly; with less than two of \
+them, all keys in the range (or in the action) are"""
+
+    bl_idname = "momug.in_between"
+    bl_label = "In-Between Keys"
+
+    @classmethod
+    def missing(cls, settings, armature) -> str:
+        frames = frames_between(settings, armature)
+        if len(frames) < 2:
+            return "Key at least two poses first"
+        return ""
+
+    @staticmethod
+    def send(settings, armature, common):
+        rework.start_in_between(armature, frames_between(settings, armature), settings.prompt, **common)
+
+
+def frames_between(settings, armature) -> "list[int]":
+    """The frames whose poses stay: of selected keys, else of all keys in the range that was set."""
+    chosen = poses.keyed_frames(armature, selected=True)
+    if len(chosen) > 1:
+        return chosen
+    return poses.keyed_frames(
+        armature,
+        settings.range_start if settings.use_range else None,
+        settings.range_end if settings.use_range else None,
+    )
 
 
 class MOMUG_OT_cancel(bpy.types.Operator):
@@ -114,15 +329,30 @@ class MOMUG_OT_use_settings_of_action(bpy.types.Operator):
             wanted.append(("preset", properties.OWN_STEPS))
         else:
             wanted.append(("preset", recipe.get("preset") or properties.MODEL_PRESET))
+        wanted.append(("style", recipe.get("style") or "NONE"))
+        settings.style_weight = recipe.get("style_weight", 1.0) if recipe.get("style") else 1.0
         for name, value in wanted:
             try:
                 setattr(settings, name, value)
             except TypeError:
                 self.report({"WARNING"}, f"The {name} '{value}' does not exist here")
+        if recipe.get("timeline"):
+            settings.blocks.clear()
+            for part in recipe["timeline"]:
+                block = settings.blocks.add()
+                block.prompt, block.auto = part["prompt"], part["seconds"] is None
+                block.seconds = part["seconds"] or block.seconds
         settings.use_guidance = recipe.get("guidance_scale") is not None
         if settings.use_guidance:
             settings.guidance_scale = recipe["guidance_scale"]
         return {"FINISHED"}
 
 
-CLASSES = (MOMUG_OT_generate, MOMUG_OT_cancel, MOMUG_OT_use_settings_of_action)
+CLASSES = (
+    MOMUG_OT_generate,
+    MOMUG_OT_generate_again,
+    MOMUG_OT_regenerate,
+    MOMUG_OT_in_between,
+    MOMUG_OT_cancel,
+    MOMUG_OT_use_settings_of_action,
+)

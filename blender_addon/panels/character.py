@@ -23,6 +23,9 @@ class MOMUG_PT_character(Sidebar, bpy.types.Panel):
             return
         if settings.armature is None:
             layout.label(text=f"Active: {armature.name}", icon="RESTRICT_SELECT_OFF")
+        several = properties.chosen_armatures(context)
+        if len(several) > 1:
+            self.draw_several(layout, context, several)
         health = results.map_health(armature)
         if health.problem:
             paragraph(layout, context, health.problem, "ERROR", alert=True)
@@ -35,6 +38,17 @@ class MOMUG_PT_character(Sidebar, bpy.types.Panel):
             layout.operator(
                 "momug.forget_tpose" if kept else "momug.keep_tpose", icon="LOOP_BACK" if kept else "POSE_HLT"
             )
+
+    @staticmethod
+    def draw_several(layout, context, armatures):
+        """All that get a motion of their own, and what is wrong with them."""
+        box = layout.box()
+        paragraph(box, context, f"{len(armatures)} selected armatures each get their own motion", "GROUP", boxed=True)
+        for armature in armatures:
+            problem = results.map_health(armature).problem
+            row = box.row()
+            row.alert = bool(problem)
+            row.label(text=armature.name, icon="ERROR" if problem else "CHECKMARK", translate=False)
 
 
 CLASSES = (MOMUG_PT_character,)

@@ -2,53 +2,122 @@
 
 import bpy
 
-from .. import properties, results, runtime
+from .. import prompts, properties, results, runtime
+from ..operators import generate
 from ..scene import takes
+from . import poses
 from .base import Sidebar, columns, paragraph
 
 LONGEST_SHOWN = 400  # characters of a prompt that are drawn below its field
+LONGEST_LINE = 80  # and in a menu
 
 
 class MOMUG_PT_motion(Sidebar, bpy.types.Panel):
-    bl_label = "Motion"
+    bl_label = "Prompt"
     bl_order = 1
 
     def draw(self, context):
         layout = self.layout
         settings = properties.get(context.scene)
-        layout.prop(settings, "prompt", text="", icon="TEXT")
-        if len(settings.prompt) > columns(context) - 6:  # the field shows only a part of it
-            paragraph(layout, context, settings.prompt[:LONGEST_SHOWN])
+        self.draw_prompt(layout, context, settings)
+        self.draw_length(layout, context, settings)
         column = layout.column(align=True)
         row = column.row(align=True)
-        column.enabled = not settings.use_range
-        row.enabled = not settings.auto_seconds
-        row.prop(settings, "seconds")
-        column.prop(settings, "auto_seconds", toggle=True, icon="TIME")
-        row = layout.row(align=True)
         row.prop(settings, "seed")
-        locked = settings.lock_seed
-        row.prop(settings, "lock_seed", text="", icon="LOCKED" if locked else "UNLOCKED")
-
+        row.prop(settings, "lock_seed", text="", icon="LOCKED" if settings.lock_seed else "UNLOCKED")
+        column.prop(settings, "variations")
+        column.prop(settings, "preset", text="")
+        if settings.preset == properties.OWN_STEPS:
+            column.prop(settings, "steps")
+        told = poses.told(context, settings)
+        if told:
+            paragraph(layout, context, told, "POSE_HLT")
         task = runtime.active()
         if task is not None:
             self.draw_progress(layout, task)
         else:
             row = layout.row()
             row.scale_y = 1.4
-            row.operator("momug.generate", icon="PLAY")
+            count = len(properties.chosen_armatures(context))
+            if count > 1:
+                row.operator("momug.generate", icon="PLAY", text=f"Generate for {count} Armatures")
+            else:
+                row.operator("momug.generate", icon="PLAY")
         draw_status(layout, context)
+
+    @staticmethod
+    def draw_prompt(layout, context, settings):
+        row = layout.row(align=True)
+        row.prop(settings, "prompt", text="", icon="TEXT")
+        row.menu("MOMUG_MT_examples", text="", icon="PRESET")
+        row.menu("MOMUG_MT_history", text="", icon="RECOVER_LAST")
+        if len(settings.prompt) > columns(context) - 14:  # the field shows only a part of it
+            paragraph(layout, context, settings.prompt[:LONGEST_SHOWN])
+
+    @staticmethod
+    def draw_length(layout, context, settings):
+        frames = generate.span(settings, properties.chosen_armature(context), context.scene)[1]
+        column = layout.column(align=True)
+        column.enabled = frames is None
+        column.row(align=True).prop(settings, "length", expand=True)
+        if settings.length != properties.MODEL:
+            column.prop(settings, "frames" if settings.length == properties.FRAMES else "seconds")
 
     @staticmethod
     def draw_progress(layout, task):
         column = layout.column(align=True)
+        number, count = runtime.turn()
+        if count > 1:
+            column.label(text=f"{number} of {count}", icon="ARMATURE_DATA")
         if hasattr(column, "progress"):  # 4.1+
             column.progress(factor=task.fraction, text=task.phase_text)
         else:
             column.label(text=task.phase_text, icon="TIME")
+        left = task.remaining
+        if left is not None and left >= 1.0:
+            column.label(text=f"About {left:.0f} s left")
         row = column.row()
         row.scale_y = 1.4
         row.operator("momug.cancel", icon="CANCEL")
+
+
+class MOMUG_MT_examples(bpy.types.Menu):
+    """Prompts that the models know well"""
+
+    bl_label = "Examples"
+
+    def draw(self, _context):
+        for cls in EXAMPLES:
+            self.layout.menu(cls.bl_idname)
+
+
+def _example_menu(number: int, category: str, texts: list) -> type:
+    def draw(self, _context):
+        for text in texts:
+            self.layout.operator("momug.use_prompt", text=text, translate=False).prompt = text
+
+    name = f"MOMUG_MT_examples_{number}"
+    return type(name, (bpy.types.Menu,), {"bl_idname": name, "bl_label": category, "draw": draw})
+
+
+EXAMPLES = [_example_menu(index, *item) for index, item in enumerate(prompts.examples().items())]
+
+
+class MOMUG_MT_history(bpy.types.Menu):
+    """The prompts that you used last"""
+
+    bl_label = "History"
+
+    def draw(self, _context):
+        used = prompts.history()
+        if not used:
+            self.layout.label(text="No prompt was used yet")
+            return
+        for text in used:
+            shown = text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]}…"
+            self.layout.operator("momug.use_prompt", text=shown, translate=False).prompt = text
+        self.layout.separator()
+        self.layout.operator("momug.clear_history", icon="TRASH")
 
 
 def draw_status(layout, context):
@@ -76,19 +145,14 @@ class MOMUG_PT_motion_options(Sidebar, bpy.types.Panel):
         layout.use_property_split = True
         layout.use_property_decorate = False
         settings = properties.get(context.scene)
-        layout.prop(settings, "model")
         column = layout.column()
-        column.prop(settings, "preset")
-        if settings.preset == properties.OWN_STEPS:
-            column.prop(settings, "steps")
+        column.prop(settings, "model")
         row = column.row(heading="Guidance")
         row.prop(settings, "use_guidance", text="")
         sub = row.row()
         sub.active = settings.use_guidance
         sub.prop(settings, "guidance_scale", text="")
-        column.prop(settings, "variations")
-        layout.operator("momug.use_settings_of_action", icon="FILE_REFRESH")
-        layout.operator("momug.unload_backend", icon="CANCEL")
+        layout.operator("momug.use_settings_of_action", icon="COPYDOWN")
 
 
 class MOMUG_PT_motion_destination(Sidebar, bpy.types.Panel):
@@ -129,4 +193,11 @@ class MOMUG_PT_motion_destination(Sidebar, bpy.types.Panel):
             column.prop(settings, "reduce_cm", text="cm")
 
 
-CLASSES = (MOMUG_PT_motion, MOMUG_PT_motion_destination, MOMUG_PT_motion_options)
+CLASSES = (
+    *EXAMPLES,
+    MOMUG_MT_examples,
+    MOMUG_MT_history,
+    MOMUG_PT_motion,
+    MOMUG_PT_motion_destination,
+    MOMUG_PT_motion_options,
+)

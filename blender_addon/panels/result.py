@@ -17,7 +17,7 @@ _PLACES = ((takes.ACTION, "Action"), (takes.NLA, "Strip"), (takes.SPLICE, "Splic
 
 class MOMUG_PT_result(Sidebar, bpy.types.Panel):
     bl_label = "Result"
-    bl_order = 2
+    bl_order = 4
 
     @classmethod
     def poll(cls, context):
@@ -44,7 +44,11 @@ class MOMUG_PT_result(Sidebar, bpy.types.Panel):
             for place, label in _PLACES:
                 here = take.options.destination == place
                 row.operator("momug.change_result", text=label, depress=here).destination = place
-        layout.operator("momug.change_result", text="More...", icon="PREFERENCES")
+        column = layout.column(align=True)
+        column.operator("momug.change_result", text="More...", icon="PREFERENCES")
+        row = column.row(align=True)
+        row.operator("momug.generate_again", icon="FILE_REFRESH").same_seed = False
+        row.operator("momug.use_settings_of_action", text="", icon="COPYDOWN")
 
     @staticmethod
     def draw_decision(layout, found) -> None:

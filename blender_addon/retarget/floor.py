@@ -6,7 +6,7 @@ import numpy as np
 
 from ..rig.bones import BoneMap, Rig
 from . import controls
-from .rest_pose import analyse
+from .rest_pose import RestPose, analyse
 
 
 def canonical_points(rig: Rig, bone_map: BoneMap, points: np.ndarray) -> np.ndarray:
@@ -14,9 +14,18 @@ def canonical_points(rig: Rig, bone_map: BoneMap, points: np.ndarray) -> np.ndar
 
     Raises RigError when the rig cannot be used.
     """
-    plan = controls.find(rig, bone_map)
-    if plan is not None:
-        rest = analyse(controls.figure(rig, plan.figure), replace(plan.figure, controls=None, twist={}))
-    else:
-        rest = analyse(rig, bone_map)
+    rest = _rest(rig, bone_map)
     return (np.asarray(points, dtype=np.float64) - rest.origin) @ rest.frame / rest.scale
+
+
+def world_points(rig: Rig, bone_map: BoneMap, points: np.ndarray) -> np.ndarray:
+    """The other way round: canonical points (n,3) in the world."""
+    rest = _rest(rig, bone_map)
+    return rest.origin + rest.scale * np.asarray(points, dtype=np.float64) @ rest.frame.T
+
+
+def _rest(rig: Rig, bone_map: BoneMap) -> RestPose:
+    plan = controls.find(rig, bone_map)
+    if plan is None:
+        return analyse(rig, bone_map)
+    return analyse(controls.figure(rig, plan.figure), replace(plan.figure, controls=None, twist={}))

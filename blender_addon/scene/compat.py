@@ -151,3 +151,8 @@ def select_bone(pose_bone: bpy.types.PoseBone, selected: bool) -> None:
 
 def is_selected(pose_bone: bpy.types.PoseBone) -> bool:
     return bool((pose_bone if hasattr(pose_bone, "select") else pose_bone.bone).select)
+
+
+def flat_shader() -> str:
+    """The name of the built-in shader that fills with one colour."""
+    return "UNIFORM_COLOR" if VERSION >= (4, 0, 0) else "2D_UNIFORM_COLOR"

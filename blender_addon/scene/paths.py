@@ -3,7 +3,10 @@
 import bpy
 import numpy as np
 
+from ..retarget import floor, splicing
 from ..rig import RigError
+from .armature import bone_map, read_rig
+from .poses import Pose
 
 MAX_POINTS = 20_000
 
@@ -47,6 +50,18 @@ def waypoints(collection: bpy.types.Collection) -> np.ndarray:
     if len(places) < 2:
         raise RigError(f"The collection '{collection.name}' needs at least two objects as waypoints.")
     return np.array(places)
+
+
+def in_front(armature: bpy.types.Object, pose: Pose) -> tuple[np.ndarray, np.ndarray, float]:
+    """World point (3,) on the floor below the hips of a pose, the unit vector (3,) that it faces, and world units in a
+    metre of the figure. Raises RigError."""
+    rig, mapping = read_rig(armature), bone_map(armature).require()
+    x, _, z = pose.translation
+    heading = splicing.heading(pose.rotations[0])
+    ahead = (x + np.sin(heading), 0.0, z + np.cos(heading))
+    start, end = floor.world_points(rig, mapping, np.array([(x, 0.0, z), ahead]))
+    scale = float(np.linalg.norm(end - start))
+    return start, (end - start) / scale, scale
 
 
 def add_curve(name: str, start: np.ndarray, forward: np.ndarray, length: float) -> bpy.types.Object:

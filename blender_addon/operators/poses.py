@@ -1,0 +1,208 @@
+"""Poses and paths for the next motion: taken from the armature, from its keys, from a curve."""
+
+import bpy
+import numpy as np
+
+from .. import properties, results
+from ..rig import RigError
+from ..scene import capture, paths, poses
+from .generate import frames_between
+
+PLACES = START, HERE, END = "START", "HERE", "END"
+
+
+def _why_not(context) -> str:
+    armature = properties.chosen_armature(context)
+    if armature is None:
+        return "Select an armature, or add the mannequin"
+    return results.map_health(armature).problem.rstrip(".")
+
+
+def _add(settings, armature, frame: int, data: str) -> None:
+    """A pose at a frame, in place of the one of this armature that is there."""
+    for index, item in enumerate(settings.poses):
+        if item.frame == frame and item.owner == armature.name:
+            settings.poses.remove(index)
+            break
+    item = settings.poses.add()
+    item.frame, item.data, item.owner = frame, data, armature.name
+    later = [index for index, other in enumerate(settings.poses) if other.frame > frame]
+    place = later[0] if later else len(settings.poses) - 1
+    settings.poses.move(len(settings.poses) - 1, place)
+    settings.pose_index = place
+
+
+class MOMUG_OT_add_pose(bpy.types.Operator):
+    """Let the next motion meet the present pose, keyed or not"""
+
+    bl_idname = "momug.add_pose"
+    bl_label = "Add Current Pose"
+    bl_options = {"REGISTER", "UNDO"}
+
+    place: bpy.props.EnumProperty(
+        name="Place",
+        description="When the motion meets the pose",
+        items=[
+            (START, "Start", "The motion begins with this pose"),
+            (HERE, "Here", "The motion meets this pose at the current frame"),
+            (END, "End", "The motion ends with this pose"),
+        ],
+        default=HERE,
+    )
+
+    @classmethod
+    def description(cls, _context, given):
+        told = {
+            START: "The next motion begins with the present pose, at the first frame of the range or the current frame",
+            HERE: "The next motion meets the present pose at the current frame",
+            END: "The next motion ends with the present pose, after the length that is set above",
+        }
+        return told[given.place]
+
+    @classmethod
+    def poll(cls, context):
+        problem = _why_not(context)
+        if problem:
+            cls.poll_message_set(problem)
+        return not problem
+
+    def execute(self, context):
+        settings, armature = properties.get(context.scene), properties.chosen_armature(context)
+        try:
+            pose = poses.present(armature)
+        except RigError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        _add(settings, armature, self.frame(settings, armature, context.scene), pose.pack())
+        return {"FINISHED"}
+
+    def frame(self, settings, armature, scene) -> int:
+        if self.place == HERE:
+            return scene.frame_current
+        if settings.use_range:
+            return settings.range_start if self.place == START else settings.range_end
+        frames = [item.frame for item in settings.poses if item.owner == armature.name]
+        if self.place == START:
+            return scene.frame_current
+        first = min(frames, default=scene.frame_current)
+        return first + max(1, round(settings.seconds * capture.scene_fps(scene)) - 1)
+
+
+class MOMUG_OT_add_key_poses(bpy.types.Operator):
+    """Let the next motion meet the poses that the armature's keys show: of selected keys, or of all"""
+
+    bl_idname = "momug.add_key_poses"
+    bl_label = "Poses From Keys"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context):
+        problem = _why_not(context)
+        armature = properties.chosen_armature(context)
+        if not problem and not poses.keyed_frames(armature):
+            problem = "The armature has no keys yet"
+        if problem:
+            cls.poll_message_set(problem)
+        return not problem
+
+    def execute(self, context):
+        settings, armature = properties.get(context.scene), properties.chosen_armature(context)
+        frames = frames_between(settings, armature)
+        if len(frames) > MOST:
+            self.report({"ERROR"}, f"{len(frames)} frames have keys; select the keys of at most {MOST}")
+            return {"CANCELLED"}
+        try:
+            found = poses.shown(armature, frames)  # taken now: the motion may go into another action
+        except RigError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        for frame, pose in found.items():
+            _add(settings, armature, frame, pose.pack())
+        return {"FINISHED"}
+
+
+MOST = 64  # poses
+
+
+class _PoseOperator:
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context):
+        if not properties.get(context.scene).poses:
+            cls.poll_message_set("There is no pose yet")
+            return False
+        return True
+
+    @staticmethod
+    def here(settings) -> int:
+        return min(max(settings.pose_index, 0), len(settings.poses) - 1)
+
+
+class MOMUG_OT_remove_pose(_PoseOperator, bpy.types.Operator):
+    """Remove the chosen pose from the list"""
+
+    bl_idname = "momug.remove_pose"
+    bl_label = "Remove Pose"
+
+    every: bpy.props.BoolProperty(name="All", description="Remove all poses", options={"SKIP_SAVE"})
+
+    @classmethod
+    def description(cls, _context, given):
+        return "Remove all poses from the list" if given.every else cls.__doc__
+
+    def execute(self, context):
+        settings = properties.get(context.scene)
+        if self.every:
+            settings.poses.clear()
+        else:
+            settings.poses.remove(self.here(settings))
+        settings.pose_index = max(0, min(settings.pose_index, len(settings.poses) - 1))
+        return {"FINISHED"}
+
+
+class MOMUG_OT_go_to_pose(_PoseOperator, bpy.types.Operator):
+    """Go to the frame of the chosen pose"""
+
+    bl_idname = "momug.go_to_pose"
+    bl_label = "Go to Frame"
+
+    def execute(self, context):
+        settings = properties.get(context.scene)
+        context.scene.frame_set(settings.poses[self.here(settings)].frame)
+        return {"FINISHED"}
+
+
+class MOMUG_OT_add_path(bpy.types.Operator):
+    """Add a curve on the ground in front of the character, to be followed; shape it in Edit Mode"""
+
+    bl_idname = "momug.add_path"
+    bl_label = "Add Path"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context):
+        problem = _why_not(context)
+        if problem:
+            cls.poll_message_set(problem)
+        return not problem
+
+    def execute(self, context):
+        settings, armature = properties.get(context.scene), properties.chosen_armature(context)
+        try:
+            pose = poses.present(armature)
+            start, forward, scale = paths.in_front(armature, pose)
+        except RigError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        settings.path = paths.add_curve("Path", np.asarray(start), np.asarray(forward), 4.0 * scale)
+        return {"FINISHED"}
+
+
+CLASSES = (
+    MOMUG_OT_add_pose,
+    MOMUG_OT_add_key_poses,
+    MOMUG_OT_remove_pose,
+    MOMUG_OT_go_to_pose,
+    MOMUG_OT_add_path,
+)
