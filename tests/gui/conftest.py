@@ -9,25 +9,15 @@ from gui import window as windows
 FAKE = windows.ROOT / "tests" / "fake_backend.py"
 
 
-@pytest.fixture(scope="session")
-def display():
-    reason = windows.missing()
-    if reason:
-        pytest.skip(reason)
-    with windows.screen() as name:
-        yield name
-
-
 class Open:
     """The window that is open, if any: a test that failed may leave it in any state, so the next one gets another."""
 
-    def __init__(self, display: str):
-        self.display = display
+    def __init__(self):
         self.context = self.window = None
 
     def get(self) -> windows.Window:
         if self.window is None:
-            self.context = windows.opened(self.display)
+            self.context = windows.opened()
             self.window = self.context.__enter__()
             self.window.open_sidebar()
         return self.window
@@ -39,8 +29,11 @@ class Open:
 
 
 @pytest.fixture(scope="session")
-def opened(display):
-    held = Open(display)
+def opened():
+    reason = windows.missing()
+    if reason:
+        pytest.skip(reason)
+    held = Open()
     yield held
     held.close()
 

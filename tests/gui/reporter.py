@@ -13,11 +13,13 @@ import sys
 import threading
 import traceback
 
+import addon_utils
 import bpy
 
 _questions, _answers = (int(number) for number in sys.argv[sys.argv.index("--") + 1 :][:2])
 _new, _waiting = queue.SimpleQueue(), []
-_drawn: "dict[str, int]" = {}
+_told: "list[str]" = []
+_drawn: "dict[str, int]" = {}  # panel -> how often its body was drawn; "" -> how often the sidebar was
 
 
 def addon(name: str = ""):
@@ -55,8 +57,21 @@ def hover() -> str:
 
 
 def drawn() -> "dict[str, int]":
-    """How often the body of each panel of the add-on was drawn so far."""
+    """How often the body of each panel of the add-on was drawn so far; with "" the sidebar itself."""
     return dict(_drawn)
+
+
+def sections() -> "list[str]":
+    """The panels that have a header in the sidebar now, from the top; not what is inside them."""
+    manager = bpy.context.window_manager
+    with bpy.context.temp_override(window=manager.windows[0], area=area(), region=region()):
+        shown = [cls for cls in _panels() if not hasattr(cls, "bl_parent_id")]
+        shown = [cls for cls in shown if not hasattr(cls, "poll") or cls.poll(bpy.context)]
+    return [cls.__name__ for cls in sorted(shown, key=lambda cls: cls.bl_order)]
+
+
+def _panels() -> list:
+    return [cls for cls in addon("panels").CLASSES if issubclass(cls, bpy.types.Panel)]
 
 
 def armature():
@@ -113,9 +128,19 @@ def hand(name: str = "left_wrist") -> "list[float]":
     return list(figure.matrix_world @ figure.pose.bones[bone].head)
 
 
+def told_while_working() -> "list[str]":
+    """What the progress bar said each time the sidebar was drawn, since this was asked last."""
+    told = list(_told)
+    _told.clear()
+    return told
+
+
 def _count(name: str):
     def drawing(_panel, _context):
         _drawn[name] = _drawn.get(name, 0) + 1
+        task = addon("runtime").active()
+        if task is not None and not name:
+            _told.append(task.phase_text)
 
     return drawing
 
@@ -150,9 +175,11 @@ def _answer(question: dict) -> None:
 
 
 def _start():
-    for cls in addon("panels").CLASSES:
-        if issubclass(cls, bpy.types.Panel):
-            cls.append(_count(cls.__name__))
+    addon_utils.enable("momug", default_set=True)
+    for cls in _panels():
+        cls.append(_count(cls.__name__))
+    sidebar = _count("")
+    bpy.types.SpaceView3D.draw_handler_add(lambda: sidebar(None, None), (), "UI", "POST_PIXEL")
     bpy.context.preferences.view.show_splash = False
     bpy.context.preferences.system.viewport_aa = "OFF"  # every processor cycle counts where no graphics card is
     bpy.app.timers.register(_tick, persistent=True)

@@ -19,6 +19,7 @@ ROOT = HERE.parents[1]
 PROGRAMS = ("Xvfb", "blender", "xdotool")
 WIDTH, HEIGHT = 1100, 1300
 PATIENCE = 60.0  # seconds for anything: only a hang takes that long
+FIRST_HEADER, HEADER = 15, 28  # pixels from the sidebar's top to the first header, from one closed section to the next
 STEP = 14  # pixels between two looks of the pointer; a button is 20 high
 
 
@@ -33,10 +34,20 @@ def missing() -> str:
 
 
 @contextlib.contextmanager
-def screen(width: int = WIDTH, height: int = HEIGHT) -> Iterator[str]:
+def screen(width: int, height: int) -> Iterator[str]:
     """A virtual screen; its name for DISPLAY."""
     reader, writer = os.pipe()
-    command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", f"{width}x{height}x24", "-nolisten", "tcp"]
+    command = [
+        "Xvfb",
+        "-displayfd",
+        str(writer),
+        "-screen",
+        "0",
+        f"{width}x{height}x24",
+        "-nolisten",
+        "tcp",
+        "-terminate",
+    ]
     server = subprocess.Popen(command, pass_fds=[writer], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     os.close(writer)
     try:
@@ -74,7 +85,7 @@ class Window:
         questions, self._questions = os.pipe()
         self._answers, answers = os.pipe()
         command = ["blender", "--factory-startup", "--window-geometry", "0", "0", str(size[0]), str(size[1])]
-        command += ["--addons", "momug", "--python-exit-code", "1", "--python", str(HERE / "reporter.py"), "--"]
+        command += ["--python-exit-code", "1", "--python", str(HERE / "reporter.py"), "--"]
         self.log = folder / "blender.log"
         with open(self.log, "wb") as log:
             self.blender = subprocess.Popen(
@@ -177,11 +188,45 @@ class Window:
         """Names of the add-on's panels that are open, after one more drawing of the sidebar."""
         before = self.ask("drawn()")
         self.do("region().tag_redraw()")
-        self.until("not region().tag_redraw() and True")
-        for _ in range(3):
-            self.ask("None")
-        after = self.ask("drawn()")
-        return {name for name in after if after[name] != before.get(name)}
+        after = self.until("drawn()", lambda now: now.get("", 0) > before.get("", 0))
+        return {name for name in after if name and after[name] != before.get(name)}
+
+    def collapse(self) -> None:
+        """Close every section: above a section all are closed already, so its header is at a known place."""
+        for name in self.ask("sections()"):
+            if name in self.redrawn():
+                self._click_header(name)
+
+    def expand(self, *names: str) -> None:
+        """Open these sections and no others. A panel inside a section comes after it."""
+        self.collapse()
+        sections = self.ask("sections()")
+        for name in sorted((name for name in names if name in sections), key=sections.index, reverse=True):
+            self._click_header(name)
+        for name in names:
+            if name not in self.redrawn():
+                self._search_header(name)
+
+    def _click_header(self, name: str) -> None:
+        left, top, width, _ = self.ask("box()")
+        self.click(left + width // 3, top + FIRST_HEADER + HEADER * self.ask("sections()").index(name))
+        self._places.clear()
+
+    def _search_header(self, name: str) -> None:
+        """Click down the sidebar where no button is, until the panel opens; what closes is opened again."""
+        left, top, width, height = self.ask("box()")
+        before, x = self.redrawn(), left + width // 3
+        for y in range(top + FIRST_HEADER + HEADER, top + height, HEADER // 3):
+            self.point(x, y)
+            if self.ask("hover()"):
+                continue
+            self.click(x, y)
+            now = self.redrawn()
+            if name in now:
+                return
+            if now != before:
+                self.click(x, y)
+        raise Lost(f"no header of {name} in the sidebar")
 
     def find(self, wanted: str) -> tuple[int, int]:
         """Where on the screen the button is whose operator or property contains ``wanted``."""
@@ -222,10 +267,11 @@ class Window:
 
 
 @contextlib.contextmanager
-def opened(display: str, **variables: str) -> Iterator[Window]:
-    """A window with a folder of its own, closed afterwards."""
-    with tempfile.TemporaryDirectory(prefix="momug-window-", ignore_cleanup_errors=True) as folder:
-        window = Window(display, Path(folder), **variables)
+def opened(size: tuple[int, int] = (WIDTH, HEIGHT), **variables: str) -> Iterator[Window]:
+    """A window on a screen of its own and with a folder of its own, closed afterwards."""
+    temporary = tempfile.TemporaryDirectory(prefix="momug-window-", ignore_cleanup_errors=True)
+    with temporary as folder, screen(*size) as display:
+        window = Window(display, Path(folder), size, **variables)
         try:
             yield window
         finally:
