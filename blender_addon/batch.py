@@ -20,7 +20,7 @@ CAPTION_BATCH = "caption-batch"
 DESCRIBED = (".blend", ".bvh", ".fbx", ".glb", ".gltf", ".vrm")
 SOME_FAILED = 3  # exit code, as of ``python -m backend batch``
 # what no other job would survive either
-FATAL = ("no_backend", "bad_command", "no_hello", "version", "died")
+FATAL = ("no_backend", "bad_command", "no_hello", "version")
 FPS = 30
 
 
