@@ -1,6 +1,6 @@
 """Motion out of Blender: BVH, glTF, FBX, SMPL-X npz, and a copy of the scene."""
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import bpy
@@ -10,7 +10,7 @@ from .. import retarget
 from ..retarget import CanonicalMotion, controls, smpl
 from ..retarget import rotations as rot
 from ..rig import BoneMap, Rig, RigError, canonical
-from . import stored_map
+from . import baked, stored_map
 from .armature import read_rig
 from .capture import active_action, frame_span, is_animated, poses, scene_fps
 from .console import quiet
@@ -166,8 +166,8 @@ def _save(
 
 
 def glb(armature: bpy.types.Object, path: str | Path, frame_range: tuple[int, int] | None = None) -> Path:
-    """Write the armature, its skinned meshes and what moves it now as binary glTF; of a control rig the bones that
-    deform, baked."""
+    """Write the armature, its skinned meshes and what moves it now as binary glTF; of a control rig a
+    plain armature of the bones that deform, baked."""
     path = Path(path).with_suffix(".glb")
     with _only(armature, frame_range):
         _call(
@@ -182,16 +182,14 @@ def glb(armature: bpy.types.Object, path: str | Path, frame_range: tuple[int, in
             export_frame_range=bool(frame_range) or active_action(armature) is None,
             export_force_sampling=True,
             export_optimize_animation_size=False,
-            export_def_bones=_controlled(armature),
-            export_hierarchy_flatten_bones=False,
             export_current_frame=False,
         )
     return path
 
 
 def fbx(armature: bpy.types.Object, path: str | Path, frame_range: tuple[int, int] | None = None) -> Path:
-    """Write the armature, its skinned meshes and what moves it now as FBX; of a control rig the bones that deform and
-    what they hang from, baked."""
+    """Write the armature, its skinned meshes and what moves it now as FBX; of a control rig a plain armature
+    of the bones that deform, baked."""
     path = Path(path).with_suffix(".fbx")
     with _only(armature, frame_range):
         _call(
@@ -199,7 +197,6 @@ def fbx(armature: bpy.types.Object, path: str | Path, frame_range: tuple[int, in
             path,
             use_selection=True,
             object_types={"ARMATURE", "MESH"},
-            use_armature_deform_only=_controlled(armature),
             add_leaf_bones=False,
             bake_anim=True,
             bake_anim_use_all_bones=True,
@@ -208,11 +205,6 @@ def fbx(armature: bpy.types.Object, path: str | Path, frame_range: tuple[int, in
             bake_anim_simplify_factor=0.0,
         )
     return path
-
-
-def _controlled(armature: bpy.types.Object) -> bool:
-    mapping = stored_map.bone_map(armature, read_rig(armature).bones)
-    return mapping.error is None and mapping.controls is not None
 
 
 def blend(path: str | Path) -> Path:
@@ -244,7 +236,10 @@ def _call(kind: str, path: Path, **options) -> None:
 
 @contextmanager
 def _only(armature: bpy.types.Object, frame_range: tuple[int, int] | None = None):
-    """Select the armature and the meshes it moves, the timeline on the range (its action's); all is put back."""
+    """Select the armature and the meshes it moves, the timeline on the range (its action's); all is put back.
+
+    Of a control rig, a copy with the deforming bones alone.
+    """
     if not is_animated(armature):
         raise RigError(f"'{armature.name}' has no animation yet.")
     first, last = frame_span(active_action(armature), frame_range)
@@ -256,22 +251,30 @@ def _only(armature: bpy.types.Object, frame_range: tuple[int, int] | None = None
         bpy.ops.object.mode_set(mode="OBJECT")
     selected, active = list(context.selected_objects), context.view_layer.objects.active
     span = scene.frame_start, scene.frame_end
-    for other in selected:
-        other.select_set(False)
-    members = [armature, *skins(armature)]
-    try:
-        for member in members:
-            member.select_set(True)
-        context.view_layer.objects.active = armature
-        scene.frame_start, scene.frame_end = first, last
-        yield
-    finally:
-        scene.frame_start, scene.frame_end = span
-        for member in members:
-            member.select_set(False)
-        for other in selected:
-            other.select_set(True)
-        context.view_layer.objects.active = active
+    rig = read_rig(armature)
+    mapping = stored_map.bone_map(armature, rig.bones)
+    moved = skins(armature)
+    with ExitStack() as stack:
+        try:
+            shown = armature
+            if baked.can_bake(rig, mapping):
+                shown = stack.enter_context(baked.plain_copy(armature, mapping, (first, last), moved))
+                moved = skins(shown)
+            for other in list(context.selected_objects):
+                other.select_set(False)
+            for member in (shown, *moved):
+                member.select_set(True)
+            context.view_layer.objects.active = shown
+            scene.frame_start, scene.frame_end = first, last
+            yield
+        finally:
+            scene.frame_start, scene.frame_end = span
+            stack.close()
+            for other in list(context.selected_objects):
+                other.select_set(False)
+            for other in selected:
+                other.select_set(True)
+            context.view_layer.objects.active = active
 
 
 def skins(armature: bpy.types.Object) -> list[bpy.types.Object]:
