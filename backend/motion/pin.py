@@ -9,15 +9,18 @@ from backend.motion.contacts import foot_contacts
 from backend.motion.skeleton import Motion
 from backend.motion.target import Target
 
-BLEND = 8  # frames on either side of a given pose
+BLEND = 8  # frames on either side of a given pose, at least
+LONGEST = 24  # and at most
+FASTEST = 4.0  # radians a second that a correction adds to a joint, where LONGEST allows
 
 
 def pin(motion: Motion, target: Target, blend: int = BLEND) -> Motion:
     """The motion with every given rotation and coordinate of ``target`` exactly as given.
 
-    A correction of a rotation fades out over ``blend`` frames before and after the given frames, with no speed at its
-    ends; the travel is corrected evenly between given places, so that feet slide as little as possible, and a place
-    that is given once moves the whole motion. Both have the same number of frames, else ValueError.
+    A correction of a rotation fades out over ``blend`` frames before and after the given frames, more for a large one
+    (or it would be a jerk), with no speed at its ends; the travel is corrected evenly between given places, so that
+    feet slide as little as possible, and a place that is given once moves the whole motion. Both have the same number
+    of frames, else ValueError.
     """
     if target.frames != motion.frames:
         raise ValueError("the target and the motion differ in length")
@@ -29,7 +32,11 @@ def pin(motion: Motion, target: Target, blend: int = BLEND) -> Motion:
     faded = np.zeros_like(offset)
     for joint in np.flatnonzero(target.joints.any(0)):
         frames = np.flatnonzero(target.joints[:, joint])
-        faded[:, joint] = fade(offset[frames, joint], frames, motion.frames, 2 * blend if joint == 0 else blend)
+        least = 2 * blend if joint == 0 else blend
+        # the steepest of the fade is 15/8 of its mean
+        needed = 15 / 8 * np.linalg.norm(offset[frames, joint], axis=-1) * motion.fps / FASTEST
+        lengths = np.clip(np.ceil(needed), least, max(least, LONGEST)).astype(int)
+        faded[:, joint] = fade(offset[frames, joint], frames, motion.frames, lengths)
     rotations = (Rotation.from_rotvec(faded.reshape(-1, 3)) * made).as_quat(scalar_first=True)
     rotations = rotations.reshape(motion.frames, 22, 4)
     rotations[target.joints] = target.rotations[target.joints]
@@ -49,16 +56,17 @@ def pin(motion: Motion, target: Target, blend: int = BLEND) -> Motion:
     return result
 
 
-def fade(values: np.ndarray, frames: np.ndarray, count: int, blend: int) -> np.ndarray:
-    """Values (K,C) at K rising frames, faded to zero over ``blend`` frames around each: (count,C).
+def fade(values: np.ndarray, frames: np.ndarray, count: int, blend: "int | np.ndarray") -> np.ndarray:
+    """Values (K,C) at K rising frames, faded to zero over ``blend`` frames (one number, or K) around each: (count,C).
 
-    Between two given frames that are nearer than ``blend`` each fades out exactly where the other is.
+    Between two given frames that are nearer than that each fades out exactly where the other is.
     """
     result = np.zeros((count, values.shape[1]))
     at = np.arange(count)
+    blends = np.broadcast_to(blend, len(frames))
     for i, frame in enumerate(frames):
-        before = min(blend, frame - frames[i - 1]) if i else blend
-        after = min(blend, frames[i + 1] - frame) if i + 1 < len(frames) else blend
+        before = min(blends[i], frame - frames[i - 1]) if i else blends[i]
+        after = min(blends[i], frames[i + 1] - frame) if i + 1 < len(frames) else blends[i]
         part = np.where(at < frame, (frame - at) / before, (at - frame) / after).clip(0, 1)
         result += (1 - part**3 * (10 - 15 * part + 6 * part**2))[:, None] * values[i]
     return result
