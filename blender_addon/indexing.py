@@ -23,7 +23,7 @@ class Work:
 
     def __init__(self, folders: list):
         self.files: Iterator = store.blend_files(folders)
-        self.seen: "set[str]" = set()
+        self.seen: set[str] = set()
         self.read = 0
         self.actions = 0
         self.bad: list = []

@@ -3,8 +3,8 @@
 import bpy
 
 from . import captions, indexing, styles
-from .property_items import DEFAULT_MODEL, stable_number
 from .library import rank
+from .property_items import DEFAULT_MODEL, stable_number
 from .scene import assets
 from .translations import tr
 
@@ -50,7 +50,10 @@ class MomugFound(bpy.types.PropertyGroup):
 
 
 def search_again(library, _context=None) -> None:
-    """Fill the list of what fits in other files. That of this file is sorted while it is drawn."""
+    """Fill the list of what fits in other files, and pick the best of this file, whose list is sorted while drawn."""
+    if library.search.strip():
+        best = rank(library.search, [assets.entry(action) for action in bpy.data.actions])[:1]
+        library.action_index = best[0][0] if best else -1
     library.found.clear()
     known = indexing.assets()
     for index, _score in rank(library.search, [asset.entry for asset in known])[:MOST_FOUND]:

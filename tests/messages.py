@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from blender_addon.rig import canonical  # noqa: E402
+
 ADDON = ROOT / "blender_addon"
 TABLES = sorted((ADDON / "translations").glob("*.json"))
 
@@ -21,10 +24,18 @@ RNA = re.compile(r"^bpy\.props\.\w+Property$")
 LAYOUT = {"label", "operator", "prop", "menu", "progress", "operator_menu_enum", "prop_search", "row", "popover"}
 QUIET = re.compile(r"(^|\.)(log|logging|logger|_log)\.(debug|info|warning|error|exception|critical)$|^print$|^say$")
 SENTENCE = re.compile(r"^[A-Z'\u201c{][^\n]*\s\S|^\{0\}[^\n]*[a-z]{2}.*\s")
+BVH = r"^\{0\} +(OFFSET|CHANNELS|End Site)|^Frames: \{0\}$|^Frame Time|"
+NO_TEXT = re.compile(
+    BVH + r"\\[bsSd]|\(\?P<|^\{0\},? ?text/|[A-Z]Error\||\|[A-Z]\w+Error"
+)  # regular expressions, headers
 WORDS = re.compile(r"[A-Za-z]{2}")
 # files whose texts are for developers, terminals or other programs
 NOT_SHOWN_FILES = {"convert.py", "demo.py", "batch.py", "scene/console.py", "scene/render.py", "scene/stage.py"}
-NOT_SHOWN = {"MoMug", "Debug", "Layer", "{0}", "POSIX", "Blender {0}"}
+NOT_SHOWN = {"MoMug", "Principled BSDF", "Base Color", "MoMug stand-in", "SSLError"}
+# words that are filled into sentences, or that the add-on puts together: in the tables, but in no source as they are
+JOINTS = [canonical.words(joint) for joint in canonical.JOINTS]
+PARTS = {*JOINTS, *(joint.capitalize() for joint in JOINTS), *(f"The bone that is the {joint}" for joint in JOINTS)}
+PARTS |= {"left", "right"}
 
 
 def files() -> list[Path]:
@@ -45,7 +56,7 @@ def pattern(node: ast.AST) -> str | None:
             else:
                 parts.append(f"{{{places}}}")
                 places += 1
-        return "".join(parts)
+        return "".join(parts) if any(WORDS.search(part) for part in parts if not part.startswith("{")) else None
     return None
 
 
@@ -56,7 +67,7 @@ class Reader(ast.NodeVisitor):
         self.texts: dict[str, int] = {}
 
     def add(self, text: str | None, line: int, always: bool = False) -> None:
-        if not text or text in NOT_SHOWN or not WORDS.search(text):
+        if not text or text in NOT_SHOWN or not WORDS.search(text) or NO_TEXT.search(text):
             return
         if always or SENTENCE.search(text):
             self.texts.setdefault(text, line)
@@ -125,6 +136,12 @@ class Reader(ast.NodeVisitor):
         if kind not in ("ValueError", "TypeError", "KeyError", "NotImplementedError", "AssertionError", "RuntimeError"):
             self.generic_visit(node)
 
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        if isinstance(node.annotation, ast.Call):  # a property of Blender
+            self.visit(node.annotation)
+        if node.value is not None:
+            self.visit(node.value)
+
     def visit_Constant(self, node: ast.Constant) -> None:
         self.add(pattern(node), node.lineno)
 
@@ -151,12 +168,13 @@ def texts() -> dict[str, str]:
 def missing(table: Path) -> dict[str, str]:
     """The texts that a table lacks, with their places."""
     known = json.loads(table.read_text(encoding="utf-8"))
-    return {text: place for text, place in texts().items() if text not in known}
+    wanted = texts() | dict.fromkeys(PARTS, "rig/canonical.py")
+    return {text: place for text, place in wanted.items() if text not in known}
 
 
 def unused(table: Path) -> list[str]:
     """What a table has and no source says any more, but for words that Blender's RNA shows."""
-    there = texts()
+    there = {*texts(), *PARTS}
     return [text for text in json.loads(table.read_text(encoding="utf-8")) if text not in there]
 
 
@@ -164,4 +182,6 @@ if __name__ == "__main__":
     for one in TABLES:
         lacks = missing(one)
         print(json.dumps(lacks, indent=1, ensure_ascii=False))
-        print(f"{one.name}: {len(lacks)} of {len(texts())} missing, {len(unused(one))} not in the source", file=sys.stderr)
+        print(
+            f"{one.name}: {len(lacks)} of {len(texts())} missing, {len(unused(one))} not in the source", file=sys.stderr
+        )

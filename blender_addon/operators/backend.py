@@ -4,6 +4,7 @@ import bpy
 
 from .. import installation, preferences, properties, runtime, service
 from ..client import installer, plan
+from ..translations import tr
 
 
 class MOMUG_OT_open_log(bpy.types.Operator):
@@ -16,13 +17,13 @@ class MOMUG_OT_open_log(bpy.types.Operator):
         folder = service.log_folder()
         folder.mkdir(parents=True, exist_ok=True)
         if bpy.app.background:
-            self.report({"INFO"}, f"The logs are in {folder}")
+            self.report({"INFO"}, tr(f"The logs are in {folder}"))
             return {"FINISHED"}
         try:
             return bpy.ops.wm.path_open(filepath=str(folder))
         except RuntimeError as error:
             service.log.warning("cannot open %s: %s", folder, error)
-            self.report({"WARNING"}, f"The logs are in {folder}")
+            self.report({"WARNING"}, tr(f"The logs are in {folder}"))
             return {"CANCELLED"}
 
 
@@ -35,7 +36,7 @@ class MOMUG_OT_copy_diagnostics(bpy.types.Operator):
 
     def execute(self, context):
         context.window_manager.clipboard = installation.diagnostics()
-        self.report({"INFO"}, "Copied; paste it where you ask for help")
+        self.report({"INFO"}, tr("Copied; paste it where you ask for help"))
         return {"FINISHED"}
 
 
@@ -55,7 +56,7 @@ class MOMUG_OT_load_backend(bpy.types.Operator):
             runtime.start("load", {"model": name}, None, lambda header, arrays: runtime.tell("The model is loaded."))
         except service.Error as error:
             runtime.show_error(error)
-            self.report({"ERROR"}, error.message)
+            self.report({"ERROR"}, tr(error.message))
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -69,22 +70,22 @@ class MOMUG_OT_unload_backend(bpy.types.Operator):
     @classmethod
     def poll(cls, _context):
         if not service.running():
-            cls.poll_message_set("The model is not loaded")
+            cls.poll_message_set(tr("The model is not loaded"))
             return False
         return True
 
     def execute(self, _context):
         runtime.shutdown(wait=False)
-        self.report({"INFO"}, "The model's memory was given back")
+        self.report({"INFO"}, tr("The model's memory was given back"))
         return {"FINISHED"}
 
 
 def _poll_not_busy(cls) -> bool:
     if installation.the_installer().busy:
-        cls.poll_message_set("Wait for the installation to end, or cancel it")
+        cls.poll_message_set(tr("Wait for the installation to end, or cancel it"))
         return False
     if runtime.active() is not None:
-        cls.poll_message_set("The model is working; wait for it, or cancel it")
+        cls.poll_message_set(tr("The model is working; wait for it, or cancel it"))
         return False
     return True
 
@@ -93,7 +94,7 @@ def _poll_network(cls) -> bool:
     if not _poll_not_busy(cls):
         return False
     if preferences.wheel_folder() is None and not installation.online():
-        cls.poll_message_set(installation.offline_problem())
+        cls.poll_message_set(tr(installation.offline_problem()))
         return False
     return True
 
@@ -112,7 +113,7 @@ class _Starts:
             installation.start(self.command, getattr(self, "fetch_python", False))
         except service.Error as error:
             runtime.show_error(error)
-            self.report({"ERROR"}, f"{error.message} {error.hint}".strip())
+            self.report({"ERROR"}, tr(f"{error.message} {error.hint}".strip()))
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -152,7 +153,7 @@ class MOMUG_OT_show_packages(bpy.types.Operator):
     @classmethod
     def poll(cls, _context):
         if installation.the_installer().plan is None:
-            cls.poll_message_set("Press Install first: then it is known what is needed")
+            cls.poll_message_set(tr("Press Install first: then it is known what is needed"))
             return False
         return True
 
@@ -172,7 +173,7 @@ class MOMUG_OT_show_packages(bpy.types.Operator):
             column.scale_y = 0.7
             for item in part:
                 size = plan.in_words(item.size) if item.size else "?"
-                column.label(text=f"{item.name} {item.version}  {size}  {item.licence[:24]}")
+                column.label(text=tr(f"{item.name} {item.version}  {size}  {item.licence[:24]}"))
 
 
 class MOMUG_OT_install_backend(_Starts, bpy.types.Operator):
@@ -223,7 +224,7 @@ class MOMUG_OT_cancel_installation(bpy.types.Operator):
     @classmethod
     def poll(cls, _context):
         if installation.the_installer().state != installer.RUNNING:
-            cls.poll_message_set("No installation is running")
+            cls.poll_message_set(tr("No installation is running"))
             return False
         return True
 
@@ -244,7 +245,7 @@ class MOMUG_OT_choose_wheels(bpy.types.Operator):
     @classmethod
     def poll(cls, _context):
         if preferences.get() is None:
-            cls.poll_message_set("Enable MoMug in Blender's preferences first")
+            cls.poll_message_set(tr("Enable MoMug in Blender's preferences first"))
             return False
         return _poll_not_busy(cls)
 

@@ -8,6 +8,7 @@ from .. import maps, properties, results
 from ..rig import RigError, canonical, editing
 from ..scene import armature as armatures
 from ..scene import stored_map
+from ..translations import tr
 
 
 def _reason(context) -> str:
@@ -24,17 +25,17 @@ class MapOperator:
     def poll(cls, context):
         reason = _reason(context)
         if reason:
-            cls.poll_message_set(reason)
+            cls.poll_message_set(tr(reason))
         return not reason
 
     def execute(self, context):
         try:
             sentence = self.edit(properties.chosen_armature(context))
         except RigError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, tr(str(error)))
             return {"CANCELLED"}
         if sentence:
-            self.report({"INFO"}, sentence)
+            self.report({"INFO"}, tr(sentence))
         return {"FINISHED"}
 
 
@@ -84,9 +85,9 @@ class MOMUG_OT_validate_bones(MapOperator, bpy.types.Operator):
         except RigError as error:
             found = [str(error)]
         for sentence in found:
-            self.report({"WARNING"}, sentence)
+            self.report({"WARNING"}, tr(sentence))
         if not found:
-            self.report({"INFO"}, "The bone map can be used as it is.")
+            self.report({"INFO"}, tr("The bone map can be used as it is."))
         return {"FINISHED"}
 
 
@@ -101,7 +102,7 @@ class MOMUG_OT_clear_bones(MapOperator, bpy.types.Operator):
         if not MapOperator.poll.__func__(cls, context):
             return False
         if not stored_map.text(properties.chosen_armature(context)):
-            cls.poll_message_set("No map is kept with this armature: the bones are found automatically")
+            cls.poll_message_set(tr("No map is kept with this armature: the bones are found automatically"))
             return False
         return True
 
@@ -280,7 +281,7 @@ class MOMUG_OT_load_bone_map(MapOperator, bpy.types.Operator):
         if not MapOperator.poll.__func__(cls, context):
             return False
         if not maps.saved():
-            cls.poll_message_set("You have not saved a bone map yet")
+            cls.poll_message_set(tr("You have not saved a bone map yet"))
             return False
         return True
 

@@ -9,6 +9,7 @@ from .. import ask, commit, prompts, properties, results, rework, runtime, servi
 from ..rig import RigError
 from ..scene import poses, takes
 from ..scene.poses import Pose
+from ..translations import tr
 
 LARGEST_SEED = 2**31 - 1
 
@@ -95,7 +96,7 @@ def start(operator, context, **asked):
     chosen, armatures = gathered(settings), properties.chosen_armatures(context)
     ready = [one for one in armatures if not results.map_health(one).problem]
     for left_out in [one for one in armatures if one not in ready]:
-        operator.report({"WARNING"}, f"{left_out.name}: {results.map_health(left_out).problem}")
+        operator.report({"WARNING"}, tr(f"{left_out.name}: {results.map_health(left_out).problem}"))
     starters = []
     try:
         for number, armature in enumerate(ready):
@@ -131,7 +132,7 @@ def start(operator, context, **asked):
         if isinstance(error, RigError):
             error = service.Error("bad_armature", str(error))
         runtime.show_error(error)
-        operator.report({"ERROR"}, str(error))
+        operator.report({"ERROR"}, tr(str(error)))
         return {"CANCELLED"}
     prompts.remember(settings.prompt)
     return {"FINISHED"}
@@ -148,7 +149,7 @@ and Reject takes it away again. The timeline's end moves only for a longer motio
     def poll(cls, context):
         problem = why_not(context)
         if problem:
-            cls.poll_message_set(problem.rstrip("."))
+            cls.poll_message_set(tr(problem.rstrip(".")))
         return not problem
 
     def execute(self, context):
@@ -174,7 +175,7 @@ its own: Reject brings this one back"""
         if not problem and (found is None or not commit.recipe(found).get("prompt")):
             problem = "Nothing that MoMug made is on this armature"
         if problem:
-            cls.poll_message_set(problem.rstrip("."))
+            cls.poll_message_set(tr(problem.rstrip(".")))
         return not problem
 
     def execute(self, context):
@@ -186,7 +187,7 @@ its own: Reject brings this one back"""
             rework.start_again(armature, seed=seed, scene=context.scene, undo_step=True)
         except service.Error as error:
             runtime.show_error(error)
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, tr(str(error)))
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -209,7 +210,7 @@ class _PartOperator:
         if not problem:
             problem = cls.missing(settings, armature)
         if problem:
-            cls.poll_message_set(problem.rstrip("."))
+            cls.poll_message_set(tr(problem.rstrip(".")))
         return not problem
 
     def execute(self, context):
@@ -227,7 +228,7 @@ class _PartOperator:
             self.send(settings, armature, common)
         except service.Error as error:
             runtime.show_error(error)
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, tr(str(error)))
             return {"CANCELLED"}
         prompts.remember(settings.prompt)
         return {"FINISHED"}
@@ -289,7 +290,7 @@ class MOMUG_OT_cancel(bpy.types.Operator):
     @classmethod
     def poll(cls, _context):
         if runtime.active() is None:
-            cls.poll_message_set("Nothing is running")
+            cls.poll_message_set(tr("Nothing is running"))
             return False
         return True
 
@@ -308,7 +309,7 @@ class MOMUG_OT_use_settings_of_action(bpy.types.Operator):
     @classmethod
     def poll(cls, context):
         if not results.has_recipe(results.current_action(properties.chosen_armature(context))):
-            cls.poll_message_set("The armature's action was not made by MoMug")
+            cls.poll_message_set(tr("The armature's action was not made by MoMug"))
             return False
         return True
 
@@ -335,7 +336,7 @@ class MOMUG_OT_use_settings_of_action(bpy.types.Operator):
             try:
                 setattr(settings, name, value)
             except TypeError:
-                self.report({"WARNING"}, f"The {name} '{value}' does not exist here")
+                self.report({"WARNING"}, tr(f"The {name} '{value}' does not exist here"))
         if recipe.get("timeline"):
             settings.blocks.clear()
             for part in recipe["timeline"]:

@@ -8,6 +8,7 @@ from bpy_extras.io_utils import ExportHelper, ImportHelper
 
 from .. import ask, exchange, properties, runtime, service
 from ..scene import capture, takes
+from ..translations import tr
 
 # identifier -> (label, tooltip, suffix, HumanML3D's features)
 KINDS = {
@@ -22,7 +23,7 @@ KINDS = {
 
 def _fails(operator, error: service.Error) -> set:
     runtime.show_error(error)
-    operator.report({"ERROR"}, str(error))
+    operator.report({"ERROR"}, tr(str(error)))
     return {"CANCELLED"}
 
 
@@ -69,7 +70,7 @@ Your own keys stay; Reject takes it away again"""
     def poll(cls, context):
         problem = ask.why_not(properties.chosen_armature(context))
         if problem:
-            cls.poll_message_set(problem.rstrip("."))
+            cls.poll_message_set(tr(problem.rstrip(".")))
         return not problem
 
     def invoke(self, context, event):
@@ -125,7 +126,7 @@ class MOMUG_OT_export_motion(bpy.types.Operator, ExportHelper):
         if not problem and not capture.is_animated(armature):
             problem = "The armature has no animation yet"
         if problem:
-            cls.poll_message_set(problem.rstrip("."))
+            cls.poll_message_set(tr(problem.rstrip(".")))
         return not problem
 
     def invoke(self, context, event):

@@ -4,6 +4,7 @@ import bpy
 
 from .. import properties, service
 from ..scene import mannequin
+from ..translations import tr
 
 
 class MOMUG_OT_add_mannequin(bpy.types.Operator):
@@ -16,7 +17,7 @@ class MOMUG_OT_add_mannequin(bpy.types.Operator):
     @classmethod
     def poll(cls, context):
         if context.mode != "OBJECT":
-            cls.poll_message_set("Switch to Object Mode first")
+            cls.poll_message_set(tr("Switch to Object Mode first"))
             return False
         return True
 
@@ -25,7 +26,7 @@ class MOMUG_OT_add_mannequin(bpy.types.Operator):
             armature = mannequin.add()
         except Exception as error:
             service.log.exception("adding the mannequin failed")
-            self.report({"ERROR"}, f"The mannequin could not be added: {error}")
+            self.report({"ERROR"}, tr(f"The mannequin could not be added: {error}"))
             return {"CANCELLED"}
         properties.get(context.scene).armature = armature
         return {"FINISHED"}

@@ -6,6 +6,7 @@ import numpy as np
 from .. import properties, results
 from ..rig import RigError
 from ..scene import capture, paths, poses
+from ..translations import tr
 from .generate import frames_between
 
 PLACES = START, HERE, END = "START", "HERE", "END"
@@ -63,7 +64,7 @@ class MOMUG_OT_add_pose(bpy.types.Operator):
     def poll(cls, context):
         problem = _why_not(context)
         if problem:
-            cls.poll_message_set(problem)
+            cls.poll_message_set(tr(problem))
         return not problem
 
     def execute(self, context):
@@ -71,7 +72,7 @@ class MOMUG_OT_add_pose(bpy.types.Operator):
         try:
             pose = poses.present(armature)
         except RigError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, tr(str(error)))
             return {"CANCELLED"}
         _add(settings, armature, self.frame(settings, armature, context.scene), pose.pack())
         return {"FINISHED"}
@@ -102,19 +103,19 @@ class MOMUG_OT_add_key_poses(bpy.types.Operator):
         if not problem and not poses.keyed_frames(armature):
             problem = "The armature has no keys yet"
         if problem:
-            cls.poll_message_set(problem)
+            cls.poll_message_set(tr(problem))
         return not problem
 
     def execute(self, context):
         settings, armature = properties.get(context.scene), properties.chosen_armature(context)
         frames = frames_between(settings, armature)
         if len(frames) > MOST:
-            self.report({"ERROR"}, f"{len(frames)} frames have keys; select the keys of at most {MOST}")
+            self.report({"ERROR"}, tr(f"{len(frames)} frames have keys; select the keys of at most {MOST}"))
             return {"CANCELLED"}
         try:
             found = poses.shown(armature, frames)  # taken now: the motion may go into another action
         except RigError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, tr(str(error)))
             return {"CANCELLED"}
         for frame, pose in found.items():
             _add(settings, armature, frame, pose.pack())
@@ -130,7 +131,7 @@ class _PoseOperator:
     @classmethod
     def poll(cls, context):
         if not properties.get(context.scene).poses:
-            cls.poll_message_set("There is no pose yet")
+            cls.poll_message_set(tr("There is no pose yet"))
             return False
         return True
 
@@ -184,7 +185,7 @@ class MOMUG_OT_add_path(bpy.types.Operator):
     def poll(cls, context):
         problem = _why_not(context)
         if problem:
-            cls.poll_message_set(problem)
+            cls.poll_message_set(tr(problem))
         return not problem
 
     def execute(self, context):
@@ -193,7 +194,7 @@ class MOMUG_OT_add_path(bpy.types.Operator):
             pose = poses.present(armature)
             start, forward, scale = paths.in_front(armature, pose)
         except RigError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, tr(str(error)))
             return {"CANCELLED"}
         settings.path = paths.add_curve("Path", np.asarray(start), np.asarray(forward), 4.0 * scale)
         return {"FINISHED"}

@@ -3,6 +3,7 @@
 import bpy
 
 from .. import prompts, properties
+from ..translations import tr
 
 
 class MOMUG_OT_use_prompt(bpy.types.Operator):
@@ -32,7 +33,7 @@ class MOMUG_OT_clear_history(bpy.types.Operator):
     @classmethod
     def poll(cls, _context):
         if not prompts.history():
-            cls.poll_message_set("No prompt was used yet")
+            cls.poll_message_set(tr("No prompt was used yet"))
             return False
         return True
 

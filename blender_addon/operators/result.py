@@ -5,6 +5,7 @@ import bpy
 from .. import ask, commit, properties, results, runtime, service
 from ..rig import RigError
 from ..scene import posing, splice, takes
+from ..translations import tr
 
 
 def _found(context):
@@ -28,18 +29,18 @@ class _ResultOperator:
         elif not reason and cls.waiting and found.take.state != takes.PENDING:
             reason = "This motion was accepted already"
         if reason:
-            cls.poll_message_set(reason)
+            cls.poll_message_set(tr(reason))
         return not reason
 
     def execute(self, context):
         try:
             sentence = self.decide(context, properties.chosen_armature(context))
         except RigError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, tr(str(error)))
             return {"CANCELLED"}
         except Exception:
             service.log.exception("%s failed", self.bl_idname)
-            self.report({"ERROR"}, "That failed inside MoMug; undo brings back what was there. See the log.")
+            self.report({"ERROR"}, tr("That failed inside MoMug; undo brings back what was there. See the log."))
             return {"FINISHED"}  # whatever was changed must be one undo step
         runtime.tell(sentence)
         return {"FINISHED"}
@@ -86,7 +87,7 @@ class MOMUG_OT_show_variation(_ResultOperator, bpy.types.Operator):
         if not _ResultOperator.poll.__func__(cls, context):
             return False
         if commit.variations(_found(context))[1] < 2:
-            cls.poll_message_set("There is only one variation")
+            cls.poll_message_set(tr("There is only one variation"))
             return False
         return True
 
@@ -169,7 +170,7 @@ class MOMUG_OT_range_of_keys(bpy.types.Operator):
     @classmethod
     def poll(cls, context):
         if properties.chosen_armature(context) is None:
-            cls.poll_message_set("Select an armature first")
+            cls.poll_message_set(tr("Select an armature first"))
             return False
         return True
 
@@ -189,7 +190,7 @@ class MOMUG_OT_range_of_keys(bpy.types.Operator):
         elif scene.use_preview_range:
             settings.range_start, settings.range_end = scene.frame_preview_start, scene.frame_preview_end
         else:
-            self.report({"WARNING"}, "Select at least two keys, or set the preview range")
+            self.report({"WARNING"}, tr("Select at least two keys, or set the preview range"))
             return {"CANCELLED"}
         settings.use_range = True
         return {"FINISHED"}

@@ -3,6 +3,7 @@
 import bpy
 
 from .. import ask, properties, rework, runtime, service
+from ..translations import tr
 from .generate import draw_seed, gathered, start
 
 MOST = 100
@@ -18,7 +19,7 @@ class _BlockOperator:
     @classmethod
     def poll(cls, context):
         if len(properties.get(context.scene).blocks) < cls.needs:
-            cls.poll_message_set("Add a block first" if cls.needs == 1 else "There is only one block")
+            cls.poll_message_set(tr("Add a block first" if cls.needs == 1 else "There is only one block"))
             return False
         return True
 
@@ -41,7 +42,7 @@ class MOMUG_OT_add_block(bpy.types.Operator):
     @classmethod
     def poll(cls, context):
         if len(properties.get(context.scene).blocks) >= MOST:
-            cls.poll_message_set(f"There are {MOST} blocks already")
+            cls.poll_message_set(tr(f"There are {MOST} blocks already"))
             return False
         return True
 
@@ -82,7 +83,7 @@ class MOMUG_OT_split_block(_BlockOperator, bpy.types.Operator):
         settings = properties.get(context.scene)
         block = settings.blocks[cls.here(settings)]
         if not block.auto and block.seconds < 2 * SHORTEST:
-            cls.poll_message_set(f"Each half has to be at least {SHORTEST:g} second long")
+            cls.poll_message_set(tr(f"Each half has to be at least {SHORTEST:g} second long"))
             return False
         return True
 
@@ -141,7 +142,7 @@ again. Blender stays usable meanwhile"""
         if not problem:
             problem = ask.why_no_room(properties.chosen_armature(context), settings.destination)
         if problem:
-            cls.poll_message_set(problem.rstrip("."))
+            cls.poll_message_set(tr(problem.rstrip(".")))
         return not problem
 
     def execute(self, context):
@@ -167,7 +168,7 @@ it keeps its length"""
         if not problem and not settings.blocks[here].prompt.strip():
             problem = "Type what happens in this block"
         if problem:
-            cls.poll_message_set(problem.rstrip("."))
+            cls.poll_message_set(tr(problem.rstrip(".")))
         return not problem
 
     def execute(self, context):
@@ -187,7 +188,7 @@ it keeps its length"""
             )
         except service.Error as error:
             runtime.show_error(error)
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, tr(str(error)))
             return {"CANCELLED"}
         return {"FINISHED"}
 

@@ -4,6 +4,7 @@ import bpy
 
 from .. import installation, preferences
 from ..client import installer, plan
+from ..translations import tr
 from .base import Sidebar, paragraph
 
 ICONS = {
@@ -101,7 +102,7 @@ def draw_progress(layout, context, worker: installer.Installer) -> None:
     """The bar, what is being done, and the way to stop it."""
     column = layout.column(align=True)
     if hasattr(column, "progress"):  # 4.1+
-        column.progress(factor=worker.fraction, text=worker.phase_text)
+        column.progress(factor=worker.fraction, text=tr(worker.phase_text))
     else:
         paragraph(column, context, f"{worker.phase_text} ({worker.fraction:.0%})", "TIME")
     if worker.label and worker.phase == "download":
@@ -126,12 +127,12 @@ def draw_plan(layout, context, worker: installer.Installer) -> None:
     shown = installer.largest(made, SHOWN_PACKAGES)
     for item in shown:
         split = column.split(factor=0.7)
-        split.label(text=f"{item.name} {item.version}")
+        split.label(text=tr(f"{item.name} {item.version}"))
         split.label(text=plan.in_words(item.size) if item.size else "?")
     rest = sum(item.size for item in made.items) - sum(item.size for item in shown)
     if len(made.items) > len(shown):
         split = column.split(factor=0.7)
-        split.label(text=f"{len(made.items) - len(shown)} smaller ones")
+        split.label(text=tr(f"{len(made.items) - len(shown)} smaller ones"))
         split.label(text=plan.in_words(rest))
     layout.operator("momug.show_packages", icon="PRESET")
     row = layout.row(align=True)

@@ -6,7 +6,7 @@ from .. import captions, indexing, library_properties, properties, results
 from ..library import rank
 from ..scene import assets
 from ..translations import tr
-from .base import Sidebar, paragraph
+from .base import Sidebar, columns, paragraph
 
 ROWS = 5
 
@@ -57,9 +57,11 @@ class MOMUG_PT_caption(Sidebar, bpy.types.Panel):
 
 def draw_words(box, context, owner, text: str) -> None:
     """A caption: a field to change it, and all of it when the field is too short."""
-    if isinstance(owner, bpy.types.Action) and owner.library is None:
+    editable = isinstance(owner, bpy.types.Action) and owner.library is None
+    if editable:
         box.prop(owner, "momug_words", text="")
-    paragraph(box, context, text, boxed=True)
+    if not editable or len(text) > columns(context) - 8:  # the field shows only a part of it
+        paragraph(box, context, text, boxed=True)
 
 
 def draw_queue(layout, queue) -> None:
@@ -81,11 +83,11 @@ class MOMUG_UL_actions(bpy.types.UIList):
 
     def draw_item(self, _context, layout, _data, action, _icon, _active, _property, _index=0, _flag=0):
         row = layout.row(align=True)
-        split = row.split(factor=0.5, align=True)
+        split = row.split(factor=0.55, align=True)
         left = split.row(align=True)
         if action.library is None:
             left.prop(action, "momug_ticked", text="")
-            left.prop(action, "name", text="", emboss=False, icon="ASSET_MANAGER" if action.asset_data else "ACTION")
+            left.prop(action, "name", text="", emboss=False, icon="ASSET_MANAGER" if action.asset_data else "NONE")
         else:
             left.label(text=action.name, icon="LINKED", translate=False)
         split.label(text=assets.caption_of(action), translate=False)
@@ -148,7 +150,7 @@ class MOMUG_PT_library(Sidebar, bpy.types.Panel):
         )
         row = layout.row(align=True)
         row.operator("momug.mark_assets", icon="ASSET_MANAGER")
-        row.operator("momug.unmark_assets", icon="X")
+        row.operator("momug.unmark_assets", text="", icon="X")
         layout.operator("momug.apply_action", icon="ARMATURE_DATA")
         shown = library_properties.shown_action(context)
         text = assets.caption_of(shown)
@@ -167,9 +169,7 @@ class MOMUG_PT_library(Sidebar, bpy.types.Panel):
         work = indexing.running()
         layout.label(text="In asset libraries")
         if len(library.found):
-            layout.template_list(
-                "MOMUG_UL_found", "", library, "found", library, "found_index", rows=3, maxrows=ROWS
-            )
+            layout.template_list("MOMUG_UL_found", "", library, "found", library, "found_index", rows=3, maxrows=ROWS)
             layout.operator("momug.apply_found", icon="APPEND_BLEND")
         elif library.search.strip():
             paragraph(layout, context, "Nothing fits in the libraries that were read.")

@@ -4,6 +4,7 @@ import bpy
 
 from .. import properties, results
 from ..scene import armature as armatures
+from ..translations import tr
 from .base import Sidebar, paragraph
 
 
@@ -22,7 +23,7 @@ class MOMUG_PT_character(Sidebar, bpy.types.Panel):
             paragraph(layout, context, "Select an armature, or add the mannequin.", "INFO")
             return
         if settings.armature is None:
-            layout.label(text=f"Active: {armature.name}", icon="RESTRICT_SELECT_OFF")
+            layout.label(text=tr(f"Active: {armature.name}"), icon="RESTRICT_SELECT_OFF")
         several = properties.chosen_armatures(context)
         if len(several) > 1:
             self.draw_several(layout, context, several)

@@ -5,6 +5,7 @@ import bpy
 from .. import prompts, properties, results, runtime
 from ..operators import generate
 from ..scene import takes
+from ..translations import tr
 from . import poses
 from .base import Sidebar, columns, paragraph
 
@@ -40,7 +41,7 @@ class MOMUG_PT_motion(Sidebar, bpy.types.Panel):
             row.scale_y = 1.4
             count = len(properties.chosen_armatures(context))
             if count > 1:
-                row.operator("momug.generate", icon="PLAY", text=f"Generate for {count} Armatures")
+                row.operator("momug.generate", icon="PLAY", text=tr(f"Generate for {count} Armatures"))
             else:
                 row.operator("momug.generate", icon="PLAY")
         draw_status(layout, context)
@@ -68,14 +69,14 @@ class MOMUG_PT_motion(Sidebar, bpy.types.Panel):
         column = layout.column(align=True)
         number, count = runtime.turn()
         if count > 1:
-            column.label(text=f"{number} of {count}", icon="ARMATURE_DATA")
+            column.label(text=tr(f"{number} of {count}"), icon="ARMATURE_DATA")
         if hasattr(column, "progress"):  # 4.1+
-            column.progress(factor=task.fraction, text=task.phase_text)
+            column.progress(factor=task.fraction, text=tr(task.phase_text))
         else:
-            column.label(text=task.phase_text, icon="TIME")
+            column.label(text=tr(task.phase_text), icon="TIME")
         left = task.remaining
         if left is not None and left >= 1.0:
-            column.label(text=f"About {left:.0f} s left")
+            column.label(text=tr(f"About {left:.0f} s left"))
         row = column.row()
         row.scale_y = 1.4
         row.operator("momug.cancel", icon="CANCEL")

@@ -4,6 +4,7 @@ import bpy
 
 from .. import commit, properties
 from ..scene import takes
+from ..translations import tr
 from .base import Sidebar, paragraph
 
 _TOGGLES = (
@@ -58,7 +59,7 @@ class MOMUG_PT_result(Sidebar, bpy.types.Panel):
             row.operator("momug.show_variation", text="", icon="TRIA_LEFT").step = -1
             middle = row.row(align=True)
             middle.alignment = "CENTER"
-            middle.label(text=f"Variation {shown + 1} of {count}")
+            middle.label(text=tr(f"Variation {shown + 1} of {count}"))
             row.operator("momug.show_variation", text="", icon="TRIA_RIGHT").step = 1
         row = layout.row(align=True)
         row.scale_y = 1.3

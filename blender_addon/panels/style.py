@@ -65,15 +65,16 @@ def draw_training(layout, training) -> None:
         text = tr("Loading the model and your motion")
     else:
         text = tr("Step {step} of {total}").format(step=training.step, total=training.total)
-        left = training.remaining
-        if left is not None:
-            text += ", " + tr("{minutes} min {seconds} s left").format(minutes=int(left // 60), seconds=int(left % 60))
     column = layout.column(align=True)
     column.label(text=training.label, icon="OUTLINER_OB_ARMATURE", translate=False)
     if hasattr(column, "progress"):  # 4.1+
         column.progress(factor=training.fraction, text=text)
     else:
         column.label(text=text, icon="TIME", translate=False)
+    if training.remaining is not None:
+        left = int(training.remaining)
+        told = tr("{minutes} min {seconds} s left").format(minutes=left // 60, seconds=left % 60)
+        column.label(text=told, icon="BLANK1", translate=False)
     row = column.row(align=True)
     row.operator("momug.cancel_training", icon="CANCEL")
     row.operator("momug.open_log", text="", icon="TEXT")

@@ -9,7 +9,7 @@ logs stay readable for those who help, and are translated by :func:`tr` where th
 import json
 import re
 import unicodedata
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import bpy
@@ -19,13 +19,13 @@ TABLES = {"zh_HANS": ("zh_HANS", "zh_CN")}
 _PLACE = re.compile(r"\{(\w*)\}")
 
 
-@lru_cache(maxsize=None)
+@cache
 def table(name: str) -> "dict[str, str]":
     """English -> the language of ``<name>.json``."""
     return json.loads((Path(__file__).parent / f"{name}.json").read_text(encoding="utf-8"))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _patterns(name: str) -> "list[tuple[re.Pattern, str]]":
     """What finds a sentence that was filled in, the longest first: (pattern, translation with numbered places)."""
     found = []
@@ -56,13 +56,20 @@ def tr(sentence: str) -> str:
 
 @lru_cache(maxsize=2048)
 def translate(name: str, text: str) -> str:
-    """The same by the table ``name``. Several sentences in a row are translated one by one."""
+    """The same by the table ``name``. Sentences in a row are translated one by one; a number at the end ("Working 3/10")
+    and a name before a colon stay as they are."""
     whole = _one(name, text)
     if whole is not None:
         return whole
     sentences = re.split(r"(?<=[.!?])\s+", text)
     if len(sentences) > 1:
         return "".join(translate(name, sentence) for sentence in sentences)
+    counted = re.fullmatch(r"(.+) (\d+/\d+)", text)
+    if counted:
+        return f"{translate(name, counted[1])} {counted[2]}"
+    named = re.fullmatch(r"([^:]+): (.+)", text, re.DOTALL)
+    if named and translate(name, named[2]) != named[2]:
+        return f"{named[1]}：{translate(name, named[2])}"
     return text
 
 

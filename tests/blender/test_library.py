@@ -8,7 +8,8 @@ from blender.scenes import tick_until_done
 
 from blender_addon import api, captions, indexing, library_properties, results, runtime, service
 from blender_addon.rig import RigError
-from blender_addon.scene import assets, compat, mannequin as figures
+from blender_addon.scene import assets, compat
+from blender_addon.scene import mannequin as figures
 
 
 @pytest.fixture
@@ -208,7 +209,9 @@ def test_the_list_shows_what_fits_best_first(walks):
         action.name, action.momug_words = text.split()[2], text
     library_properties.library(bpy.context).search = "walking"
     flags, order = MOMUG_UL_actions.filter_items(List(), bpy.context, bpy.data, "actions")
-    shown = sorted((place, action.name) for place, flag, action in zip(order, flags, bpy.data.actions, strict=True) if flag)
+    shown = sorted(
+        (place, action.name) for place, flag, action in zip(order, flags, bpy.data.actions, strict=True) if flag
+    )
     assert [name for _, name in shown] == ["walks", "strolls"]
     assert sorted(order) == [0, 1, 2]
     bpy.ops.momug.tick_actions(all=True)

@@ -61,8 +61,9 @@ def knows(packs):
 
 
 def test_packs_are_listed_and_licences_told(fake, mannequin):
-    from blender_addon.panels.style import MOMUG_PT_style
     from blender.test_addon import Drawn
+
+    from blender_addon.panels.style import MOMUG_PT_style
 
     assert [item[0] for item in library_properties.style_items(motion(), bpy.context)] == ["NONE"]
     knows(PACKS)
