@@ -13,7 +13,8 @@ from blender_addon.library import Entry, index, lemma, lemmas, rank, tags
         ("walking", "walk"), ("walks", "walk"), ("walked", "walk"), ("ran", "run"), ("running", "run"),
         ("sits", "sit"), ("sitting", "sit"), ("sat", "sit"), ("dancing", "dance"), ("hopping", "hop"),
         ("waves", "wave"), ("carries", "carry"), ("stopped", "stop"), ("falls", "fall"), ("pushes", "push"),
-        ("rolling", "roll"), ("balancing", "balance"), ("hiking", "hike"), ("juggling", "juggle"), ("swinging", "swing"),
+        ("rolling", "roll"), ("balancing", "balance"), ("hiking", "hike"), ("juggling", "juggle"),
+        ("swinging", "swing"),
         ("sing", "sing"), ("bed", "bed"), ("passes", "pass"), ("jogged", "jog"), ("Jumps", "jump"), ("跳舞", "跳舞"),
     ],
 )  # fmt: skip
