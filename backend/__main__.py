@@ -193,6 +193,12 @@ def dataset_encode(options: argparse.Namespace) -> None:
     _print_record(encode(options.data, options.codec, options.out, progress, options.vq))
 
 
+def dataset_reconstruct(options: argparse.Namespace) -> None:
+    from backend.training.reconstruct import reconstruct
+
+    _print_record(reconstruct(options.data, options.split, options.codec, options.vq))
+
+
 def train(options: argparse.Namespace) -> None:
     logging.getLogger().setLevel(logging.INFO)  # the losses are what one wants to see
     from backend import training
@@ -371,6 +377,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--codec", type=Path, required=True, metavar="DIR", help="holds codec.json and codec.safetensors")
     one.add_argument("--vq", type=Path, metavar="DIR", help="holds vq.json and vq.safetensors: write tokens too")
     one.add_argument("--out", type=Path, required=True, metavar="DIR")
+    one = command(dataset, "reconstruct", dataset_reconstruct, "measure how well codecs render a training set")
+    one.add_argument("--data", type=Path, required=True, metavar="DIR")
+    one.add_argument("--split", default="val")
+    one.add_argument("--codec", type=Path, required=True, metavar="DIR", help="holds codec.json and codec.safetensors")
+    one.add_argument("--vq", type=Path, metavar="DIR", help="holds vq.json and vq.safetensors: measured level by level")
 
     one = command(commands, "train", train, "train a recipe", device)
     one.add_argument("--recipe", required=True, metavar="NAME|FILE")

@@ -4,6 +4,7 @@ Follows LLaMo (arXiv 2602.12370): no learned variance, the latent is mu + sigma 
 window. Every convolution looks only backwards, so that latents can be decoded while they arrive.
 """
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from backend.errors import BackendError
 from backend.motion.features import BLOCKS, WIDTH, Normaliser, local_positions
 from backend.motion.skeleton import CONTACT_JOINTS
 
@@ -160,14 +162,24 @@ def reconstruction_loss(model: CausalVAE, features: Tensor, bf16: bool = False) 
         spread = mu.detach().flatten(0, 1).std(0)
         sigma = torch.rand(len(mu), 1, 1, device=mu.device) * model.config.noise * spread
         predicted = model.decode_raw(mu + sigma * torch.randn_like(mu))
-    target = model.normaliser.forward(features)
+    loss, logs = motion_loss(model.normaliser, predicted, features)
+    prior = 1e-5 * (mu.pow(2).mean() + spread.log().pow(2).mean())
+    return loss + prior, logs
+
+
+def motion_loss(normaliser: Normaliser, predicted: Tensor, features: Tensor) -> tuple[Tensor, dict]:
+    """How far ``predicted`` (B,T,155), normalised and with contacts as logits, is from ``features`` (B,T,155) in their
+    own units.
+
+    Returns the loss and its parts as :func:`reconstruction_loss` does.
+    """
+    target = normaliser.forward(features)
     root = F.smooth_l1_loss(predicted[..., :4], target[..., :4], beta=0.1)
     rotation = F.smooth_l1_loss(predicted[..., 4:136], target[..., 4:136], beta=0.1)
     contact = F.binary_cross_entropy_with_logits(predicted[..., 136:140], features[..., 136:140])
-    errors = kinematic_errors(model.normaliser.inverse(predicted), features)
+    errors = kinematic_errors(normaliser.inverse(predicted), features)
     position, velocity = _smooth_l1(errors["position"], 0.01), _smooth_l1(errors["velocity"], 0.002)
     acceleration, slide = errors["acceleration"].abs().mean(), errors["slide"].abs().mean()
-    prior = 1e-5 * (mu.pow(2).mean() + spread.log().pow(2).mean())
     # positions say nothing of the twist of wrists and head: rotations count four times
     loss = 7 * root + 4 * rotation + 30 * position + 30 * velocity + 20 * acceleration + 10 * slide + 0.1 * contact
     with torch.no_grad():
@@ -179,7 +191,7 @@ def reconstruction_loss(model: CausalVAE, features: Tensor, bf16: bool = False) 
             "contact": contact.item(),
             "slide": slide.item(),
         }
-    return loss + prior, logs
+    return loss, logs
 
 
 def _smooth_l1(error: Tensor, beta: float) -> Tensor:
@@ -199,3 +211,14 @@ def load_codec(folder: Path, device: str = "cpu") -> CausalVAE:
     model = CausalVAE(config)
     model.load_state_dict({k: v.float() for k, v in load_file(Path(folder) / "codec.safetensors").items()})
     return model.requires_grad_(False).eval().to(device)
+
+
+def codec_hash(folder: Path, file: str = "codec.safetensors") -> str:
+    """Sixteen hex digits that name the codec in a run folder or checkpoint, by its weights in ``file``.
+
+    Latents of one codec mean nothing to another. Raises BackendError ``bad_file``.
+    """
+    try:
+        return hashlib.sha256((Path(folder) / file).read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise BackendError("bad_file", f"There is no codec in {folder}: {error.strerror}.") from error

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from backend.codecs.causal_vae import STRIDE, CausalVAE, CausalVAEConfig, load_codec, reconstruction_loss, save_codec
 from backend.errors import BackendError
 from backend.motion import features
 from backend.motion.features import Normaliser
+from backend.motion.quality import metrics
 from backend.training.dataset import load_windows
 from backend.training.variety import varied
 
@@ -21,7 +23,7 @@ class CodecTask:
         self.window, self.batch = recipe.get("window", 64), recipe.get("batch", 32)
         self.device, self.bf16 = device, recipe.get("bf16", True)
         train = [w for w in load_windows(data, "train").features if len(w) >= self.window]
-        self.validation = [torch.from_numpy(_trim(w)).to(device) for w in load_windows(data, "val").features]
+        self.validation = [torch.from_numpy(trimmed(w)).to(device) for w in load_windows(data, "val").features]
         if not train:
             raise BackendError("bad_file", f"No training window in {data} is at least {self.window} frames long.")
         stacked = np.concatenate(train)
@@ -31,14 +33,17 @@ class CodecTask:
         self.room = lengths - self.window + 1
         self.generator = np.random.default_rng(recipe.get("seed", 0))
         self.variety = recipe.get("variety", 0.0)
+        self.model = self._model(recipe, stacked)
+
+    def _model(self, recipe: dict, stacked: np.ndarray) -> nn.Module:
         config = CausalVAEConfig(**recipe.get("codec", {}))
         if recipe.get("start"):
-            self.model = started(Path(recipe["start"]), config).to(device)
-        else:
-            self.model = CausalVAE(config).to(device)
-            normaliser = Normaliser.fit(stacked)
-            self.model.mean.copy_(normaliser.mean)
-            self.model.std.copy_(normaliser.std)
+            return started(Path(recipe["start"]), config).to(self.device)
+        model = CausalVAE(config).to(self.device)
+        normaliser = Normaliser.fit(stacked)
+        model.mean.copy_(normaliser.mean)
+        model.std.copy_(normaliser.std)
+        return model
 
     def parameter_groups(self, learning_rate: float) -> list[dict]:
         return [{"params": list(self.model.parameters()), "lr": learning_rate}]
@@ -49,48 +54,18 @@ class CodecTask:
         index = torch.from_numpy(begins[:, None] + np.arange(self.window)).to(self.device)
         return self.frames[index]
 
-    def loss(self, model):
+    def _batch(self) -> torch.Tensor:
         crops = self._crops(self.batch)
-        return reconstruction_loss(model, varied(crops, self.variety) if self.variety else crops, self.bf16)
+        return varied(crops, self.variety) if self.variety else crops
+
+    def loss(self, model):
+        return reconstruction_loss(model, self._batch(), self.bf16)
 
     def validate(self, model) -> dict[str, float]:
-        """MPJPE (mm, pelvis-relative), path error, rotation error (degrees) and jerk ratio on held-out windows."""
-        position, rotation, path, jerk, real_jerk, count = 0.0, 0.0, 0.0, 0.0, 0.0, 0
-        for window, back in zip(self.validation, self._rebuilt(model), strict=True):
-            a, b = features.local_positions(back), features.local_positions(window)
-            position += (a - b).norm(dim=-1).sum().item() / 22
-            ra = features.six_to_matrix(back[:, 4:136].unflatten(-1, (22, 6)))
-            rb = features.six_to_matrix(window[:, 4:136].unflatten(-1, (22, 6)))
-            trace = (ra * rb).sum((-1, -2))
-            rotation += ((trace - 1) / 2).clamp(-1, 1).acos().mean(-1).sum().item()
-            made, real = features.decode(back.cpu().numpy()), features.decode(window.cpu().numpy())
-            path += float(np.linalg.norm(made.translation - real.translation, axis=-1).sum())
-            jerk += float(np.linalg.norm(np.diff(made.joints(), 3, axis=0), axis=-1).mean()) * len(window)
-            real_jerk += float(np.linalg.norm(np.diff(real.joints(), 3, axis=0), axis=-1).mean()) * len(window)
-            count += len(window)
-        mpjpe, degrees = 1000 * position / count, np.degrees(rotation / count)
-        ratio = jerk / max(real_jerk, 1e-9)
-        return {
-            "score": mpjpe + 5 * degrees + 20 * abs(ratio - 1),
-            "mpjpe_mm": mpjpe,
-            "rotation_degrees": float(degrees),
-            "path_error_mm": 1000 * path / count,
-            "jerk_ratio": ratio,
-        }
-
-    def _rebuilt(self, model) -> list[torch.Tensor]:
-        """The validation windows, encoded and decoded: in batches of one size, since every new size is kept in memory
-        by the CPU's convolutions. What pads a window comes after it, and the codec looks backwards only."""
-        found = []
-        longest = max(len(w) for w in self.validation)
-        for begin in range(0, len(self.validation), 16):
-            rows = self.validation[begin : begin + 16]
-            batch = torch.zeros(16, longest, rows[0].shape[-1], device=self.device)
-            for i, window in enumerate(rows):
-                batch[i, : len(window)] = window
-            back = model.decode(model.encode(batch))
-            found += [back[i, : len(window)] for i, window in enumerate(rows)]
-        return found
+        """:func:`reconstruction` of the held-out windows, and the score."""
+        found = reconstruction(self.validation, rebuilt(model, self.validation))
+        score = found["mpjpe_mm"] + 5 * found["rotation_degrees"] + 20 * abs(found["jerk_ratio"] - 1)
+        return {"score": score} | found
 
     def export(self, model, folder: Path, record: dict) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -122,5 +97,56 @@ def started(folder: Path, config: CausalVAEConfig) -> CausalVAE:
     return model
 
 
-def _trim(window: np.ndarray) -> np.ndarray:
+def rebuilt(model, windows: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Windows of features (T,155), T a multiple of 4, encoded and decoded.
+
+    In batches of one size, since every new size is kept in memory by the CPU's convolutions. What pads a window comes
+    after it, and the codecs look backwards only.
+    """
+    found = []
+    longest = max(len(w) for w in windows)
+    for begin in range(0, len(windows), 16):
+        rows = windows[begin : begin + 16]
+        batch = torch.zeros(16, longest, rows[0].shape[-1], device=rows[0].device)
+        for i, window in enumerate(rows):
+            batch[i, : len(window)] = window
+        back = model.decode(model.encode(batch))
+        found += [back[i, : len(window)] for i, window in enumerate(rows)]
+    return found
+
+
+def reconstruction(windows: list[torch.Tensor], back: list[torch.Tensor]) -> dict[str, float]:
+    """How well ``back`` renders ``windows``, both features (T,155), over all frames.
+
+    mpjpe_mm: pelvis-relative; rotation_degrees; path_error_mm; jerk_ratio: of the real jerk; contact_speed and
+    skate_ratio as in :func:`backend.motion.quality.metrics`, with the real motion's contacts, ``real_`` those of the
+    real motion itself.
+    """
+    sums: dict[str, float] = {}
+
+    def add(name: str, value: float) -> None:
+        sums[name] = sums.get(name, 0.0) + float(value)
+
+    for window, made in zip(windows, back, strict=True):
+        frames = len(window)
+        error = features.local_positions(made) - features.local_positions(window)
+        add("mpjpe_mm", 1000 * error.norm(dim=-1).mean() * frames)
+        a, b = (features.six_to_matrix(x[:, 4:136].unflatten(-1, (22, 6))) for x in (made, window))
+        cosine = (((a * b).sum((-1, -2)) - 1) / 2).clamp(-1, 1)
+        add("rotation_degrees", torch.rad2deg(cosine.acos()).mean() * frames)
+        motion, real = features.decode(made.cpu().numpy()), features.decode(window.cpu().numpy())
+        add("path_error_mm", 1000 * np.linalg.norm(motion.translation - real.translation, axis=-1).sum())
+        motion.contacts = real.contacts
+        for prefix, of in (("", motion), ("real_", real)):
+            quality = metrics(of)
+            for name in ("contact_speed", "skate_ratio", "jerk"):
+                add(prefix + name, quality[name] * frames)
+    count = sum(len(window) for window in windows)
+    means = {name: value / count for name, value in sums.items()}
+    jerk = means.pop("jerk") / max(means.pop("real_jerk"), 1e-9)
+    return means | {"jerk_ratio": jerk}
+
+
+def trimmed(window: np.ndarray) -> np.ndarray:
+    """The window (T,155) without the frames after the last whole latent."""
     return window[: len(window) // STRIDE * STRIDE]

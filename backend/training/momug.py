@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from backend.codecs.causal_vae import STRIDE, CausalVAE, kinematic_errors, load_codec
+from backend.codecs.causal_vae import STRIDE, CausalVAE, codec_hash, kinematic_errors, load_codec
 from backend.data.describe import action_words
 from backend.errors import BackendError
 from backend.evaluation.prompts import adherence
@@ -23,7 +23,7 @@ from backend.models.momug.language_loop import DURATION_DIGITS, LanguageLoop
 from backend.models.momug.model import MoMug, save_checkpoint
 from backend.models.momug.sampling import add_noise, cosine_alpha_bar, min_snr_weight
 from backend.protocol import FPS
-from backend.training.dataset import Latents, Windows, codec_hash, load_latents, load_windows
+from backend.training.dataset import Latents, Windows, load_latents, load_windows
 
 DECODED_ROWS = 12  # of a batch that are decoded for their kinematic loss: decoding costs more than the head
 log = logging.getLogger(__name__)

@@ -51,6 +51,10 @@ def train(
         from backend.training.codec import CodecTask
 
         task = CodecTask(values, Path(data), device)
+    elif task_name == "vq":
+        from backend.training.vq import VQTask
+
+        task = VQTask(values, Path(data), device)
     elif task_name == "momug":
         from backend.training.momug import MoMugLoopTask, MoMugTask
 

@@ -70,9 +70,10 @@ def fit(task: Task, schedule: Schedule, out: Path, resume: bool, max_minutes: fl
     )
     rates = [group["lr"] for group in optimiser.param_groups]
     ema = {n: p.detach().clone() for n, p in named.items()}
+    buffers = dict(task.model.named_buffers())  # what is learnt without a gradient, such as codebooks
     record = {"step": 0, "minutes": 0.0, "best": math.inf, "best_step": 0, "validation": {}}
     if resume:
-        record = _restore(out / "last", named, ema, optimiser)
+        record = _restore(out / "last", named, ema, optimiser, buffers)
         torch.manual_seed(schedule.seed + record["step"])
     begun, before, mean = time.monotonic(), record["minutes"], {}
     last_log = begun
@@ -107,14 +108,14 @@ def fit(task: Task, schedule: Schedule, out: Path, resume: bool, max_minutes: fl
             _write_log(out, head | mean)
             mean, last_log = {}, time.monotonic()
         if record["step"] % schedule.validate_every == 0:
-            _validate(task, named, ema, optimiser, record, out)
+            _validate(task, named, ema, optimiser, record, out, buffers)
             last_log = time.monotonic()
     if record["step"] % schedule.validate_every:
-        _validate(task, named, ema, optimiser, record, out)
+        _validate(task, named, ema, optimiser, record, out, buffers)
     return record
 
 
-def _validate(task: Task, named: dict, ema: dict, optimiser, record: dict, out: Path) -> None:
+def _validate(task: Task, named: dict, ema: dict, optimiser, record: dict, out: Path, buffers: dict) -> None:
     averaged = swap_in(task.model, named, ema)
     averaged.eval()
     with torch.no_grad():
@@ -124,7 +125,7 @@ def _validate(task: Task, named: dict, ema: dict, optimiser, record: dict, out: 
         record |= {"best": figures["score"], "best_step": record["step"], "validation": figures}
         task.export(averaged, out / "best", dict(record))
     swap_back(task.model, named, ema)
-    _save(out / "last", named, ema, optimiser, record)
+    _save(out / "last", named, ema, optimiser, record, buffers)
 
 
 def swap_in(model: nn.Module, named: dict[str, nn.Parameter], ema: dict[str, Tensor]) -> nn.Module:
@@ -147,11 +148,12 @@ def _write_log(out: Path, row: dict) -> None:
     log.info("%s", json.dumps(row))
 
 
-def _save(folder: Path, named: dict, ema: dict, optimiser, record: dict) -> None:
+def _save(folder: Path, named: dict, ema: dict, optimiser, record: dict, buffers: dict) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     state = optimiser.state_dict()["state"]
     tensors = {f"model/{n}": p.detach().cpu() for n, p in named.items()}
     tensors |= {f"ema/{n}": p.cpu() for n, p in ema.items()}
+    tensors |= {f"buffer/{n}": b.detach().cpu() for n, b in buffers.items()}
     for index, values in state.items():
         tensors |= {f"optimiser/{index}/{k}": torch.as_tensor(v).cpu() for k, v in values.items()}
     temporary = folder / "state.tmp"
@@ -160,7 +162,7 @@ def _save(folder: Path, named: dict, ema: dict, optimiser, record: dict) -> None
     (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
 
 
-def _restore(folder: Path, named: dict, ema: dict, optimiser) -> dict:
+def _restore(folder: Path, named: dict, ema: dict, optimiser, buffers: dict) -> dict:
     if not (folder / "record.json").is_file():
         raise BackendError("bad_file", f"There is nothing to resume in {folder}.", "Start without --resume.")
     try:
@@ -173,6 +175,8 @@ def _restore(folder: Path, named: dict, ema: dict, optimiser) -> dict:
             for name, parameter in named.items():
                 parameter.copy_(tensors[f"model/{name}"])
                 ema[name].copy_(tensors[f"ema/{name}"])
+            for name, buffer in buffers.items():
+                buffer.copy_(tensors.get(f"buffer/{name}", buffer))  # states of before have none
     except (KeyError, RuntimeError) as error:
         raise BackendError("bad_file", f"{folder} was written by another recipe.", "Start without --resume.") from error
     state = copy.deepcopy(optimiser.state_dict())

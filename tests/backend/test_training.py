@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from backend.codecs.causal_vae import CausalVAEConfig, load_codec
+from backend.codecs.vq_vae import VQVAEConfig
 from backend.data.encode import encode
 from backend.errors import BackendError
 from backend.evaluation.prompts import PROMPTS, adherence
@@ -442,7 +443,7 @@ def test_broken_recipes(tmp_path, data, text, message):
 def test_recipes_hold_known_keys_only(name):
     """A misspelt key would be passed over in silence."""
     values = read_recipe(name)
-    assert values["task"] in ("codec", "momug", "style", "evaluator")
+    assert values["task"] in ("codec", "vq", "momug", "style", "evaluator")
 
     def names(kind):
         return {field.name for field in dataclasses.fields(kind)}
@@ -452,6 +453,10 @@ def test_recipes_hold_known_keys_only(name):
         known = {"task", "window", "batch", "bf16", "seed", "start", "variety", "codec", "schedule"}
         assert set(values.get("codec", {})) <= names(CausalVAEConfig)
         assert values["window"] % 4 == 0
+    elif values["task"] == "vq":
+        known = {"task", "window", "batch", "bf16", "seed", "start", "variety", "codec", "schedule"}
+        known |= {"base", "commit", "latent_steps", "bank"}
+        assert set(values["codec"]) <= names(VQVAEConfig) and values["window"] % 4 == 0
     elif values["task"] == "style":
         known = {"task", "batch", "text_dropout", "decoded", "bf16", "style", "schedule"}
         assert set(values["style"]) <= names(Style) and values["style"]["rank"] == 8
