@@ -4,13 +4,14 @@ The installing itself is ``client.installer``'s; this file keeps the one install
 idle time after which the model's memory is given back.
 """
 
+import contextlib
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 import bpy
 
-from . import preferences, runtime, service
+from . import preferences, properties, runtime, service
 from .client import environment, installer, plan
 from .scene import compat
 from .service import log
@@ -237,6 +238,8 @@ def tend(now: "float | None" = None) -> None:
         runtime.shutdown(wait=False)
         runtime.tell(f"The model was not used for {minutes} minutes, so its memory was given back.")
         _redraw()
+    if service.models() and bpy.context.scene is not None:
+        show_defaults(bpy.context.scene)
     worker = _installer
     busy = worker is not None and worker.busy
     if busy or _was_busy:
@@ -245,6 +248,18 @@ def tend(now: "float | None" = None) -> None:
             _told(worker)
         _redraw()
     _was_busy = busy
+
+
+def show_defaults(scene) -> None:
+    """Let the fields of a scene show what the preferences choose, once the model is known that has it."""
+    settings = properties.get(scene)
+    for name, preferred in (
+        ("model", preferences.value("default_model")),
+        ("preset", preferences.value("default_preset")),
+    ):
+        if not settings.is_property_set(name) and preferred != preferences.DEFAULTS[f"default_{name}"]:
+            with contextlib.suppress(TypeError):  # not among the items: the model is not known yet, or lacks it
+                setattr(settings, name, preferred)
 
 
 def _told(worker: installer.Installer) -> None:

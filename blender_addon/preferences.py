@@ -46,6 +46,12 @@ def _log_changed(_self, _context) -> None:
     service.close_log()  # opened again, in the new place, with the next line
 
 
+def _model_items(self, context):
+    from . import property_items
+
+    return property_items.model_items(self, context)
+
+
 class MomugPreferences(bpy.types.AddonPreferences):
     """Where and how the model runs."""
 
@@ -84,17 +90,12 @@ class MomugPreferences(bpy.types.AddonPreferences):
     )
     default_model: bpy.props.EnumProperty(
         name="Model",
-        description="The model of new scenes",
-        items=[
-            ("momug", "MoMug", "Diffusion on the language model's features"),
-            ("llamo", "LLaMo", "The language model writes the motion step by step"),
-            ("motiongpt", "MotionGPT", "The language model writes the motion as words of its own"),
-        ],
-        default=DEFAULTS["default_model"],
+        description="The model of scenes where none was chosen",
+        items=_model_items,
     )
     default_preset: bpy.props.EnumProperty(
         name="Quality",
-        description="The quality of new scenes, for models that have it",
+        description="The quality in scenes where none was chosen, for models that have it",
         items=[
             ("MODEL", "Model's Choice", "As many steps as the model was tuned for"),
             ("fast", "Fast", "The quickest preset"),
@@ -148,7 +149,8 @@ def get() -> "MomugPreferences | None":
 def value(name: str):
     """A setting, or its default where there are no preferences."""
     chosen = get()
-    return getattr(chosen, name) if chosen is not None else DEFAULTS[name]
+    found = getattr(chosen, name) if chosen is not None else DEFAULTS[name]
+    return found if found != "" else DEFAULTS[name]  # a model that was chosen and is gone reads as ""
 
 
 def _folder(name: str) -> "Path | None":

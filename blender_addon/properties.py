@@ -2,13 +2,14 @@
 
 import bpy
 
+from . import preferences, service
 from . import property_items as items
 from .library_properties import style_items
 from .property_items import DEFAULT_MODEL, MODEL_PRESET, OWN_STEPS
 from .scene import capture, compat, kept, takes
 
 __all__ = ["DEFAULT_MODEL", "LENGTHS", "MODEL_PRESET", "OPTIONS", "OWN_STEPS", "chosen_armature", "chosen_armatures",
-           "chosen_model", "get", "options", "selected_bones"]  # fmt: skip
+           "chosen_model", "chosen_preset", "get", "options", "selected_bones"]  # fmt: skip
 
 LENGTHS = SECONDS, FRAMES, MODEL = "SECONDS", "FRAMES", "MODEL"
 
@@ -174,7 +175,9 @@ class MomugSettings(bpy.types.PropertyGroup):
             "with them. For this action or an NLA strip"
         ),
     )
-    blocks: bpy.props.CollectionProperty(type=items.MomugBlock)
+    blocks: bpy.props.CollectionProperty(
+        name="Blocks", description="The sentences of the timeline, in order", type=items.MomugBlock
+    )
     block_index: bpy.props.IntProperty(name="Block", description="The block that the buttons are about")
     timeline_start: bpy.props.IntProperty(
         name="Start", description="The frame at which the timeline begins", default=1, min=-1_000_000, max=1_000_000
@@ -184,7 +187,9 @@ class MomugSettings(bpy.types.PropertyGroup):
         description="Draw the blocks as a strip in the timeline and the dope sheet",
         default=True,
     )
-    poses: bpy.props.CollectionProperty(type=items.MomugPose)
+    poses: bpy.props.CollectionProperty(
+        name="Poses", description="What the next motion has to meet, by frame", type=items.MomugPose
+    )
     pose_index: bpy.props.IntProperty(name="Pose", description="The pose that the buttons are about")
     path: bpy.props.PointerProperty(
         name="Path", description="The character follows this curve at even speed", type=bpy.types.Object, poll=_is_curve
@@ -269,8 +274,19 @@ def options(settings) -> takes.Options:
 
 
 def chosen_model(settings) -> str:
-    """The model's name; the default when the saved one does not exist here."""
+    """The model's name: the scene's, else that of the preferences; the default when a saved one does not exist here."""
+    if not settings.is_property_set("model"):
+        return preferences.value("default_model")
     return settings.model or DEFAULT_MODEL
+
+
+def chosen_preset(settings) -> str:
+    """The preset's name: the scene's, else that of the preferences when the chosen model has it."""
+    if settings.is_property_set("preset"):
+        return settings.preset
+    preferred = preferences.value("default_preset")
+    known = [preset["name"] for preset in service.model_info(chosen_model(settings)).get("presets", [])]
+    return preferred if not known or preferred in known else MODEL_PRESET
 
 
 def chosen_armatures(context) -> list:

@@ -22,12 +22,13 @@ def draw_seed(settings) -> None:
 
 def gathered(settings) -> dict:
     """The settings that every request takes: see ``ask.checked``."""
-    own_steps = settings.preset == properties.OWN_STEPS
-    own_preset = settings.preset not in ("", properties.MODEL_PRESET, properties.OWN_STEPS)
+    preset = properties.chosen_preset(settings)
+    own_steps = preset == properties.OWN_STEPS
+    own_preset = preset not in ("", properties.MODEL_PRESET, properties.OWN_STEPS)
     style = getattr(settings, "style", "")
     chosen = {
         "model": properties.chosen_model(settings),
-        "preset": settings.preset if own_preset else None,
+        "preset": preset if own_preset else None,
         "steps": settings.steps if own_steps else None,
         "guidance_scale": settings.guidance_scale if settings.use_guidance else None,
         "variations": settings.variations,
