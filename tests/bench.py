@@ -148,6 +148,40 @@ def retarget_rows(table: Table) -> None:
     bpy.ops.wm.read_factory_settings(use_empty=True)
 
 
+def rigify_rows(table: Table) -> None:
+    """The same on the control rig that Rigify generates from its smaller human template."""
+    import bpy
+
+    from blender_addon import retarget as motions
+    from blender_addon.scene import armature as armatures
+    from blender_addon.scene import capture, keys
+
+    names = ["bone map of a generated Rigify rig", "retarget and keyframes of 10 s on its controls"]
+    names.append("capture of the same 10 s from its controls")
+    if not hasattr(bpy.ops.pose, "rigify_generate"):
+        bpy.ops.preferences.addon_enable(module="rigify")
+    bpy.ops.object.armature_basic_human_metarig_add()
+    bpy.ops.pose.rigify_generate()
+    bpy.context.scene.render.fps = 30
+    figure, motion = bpy.context.object, ten_seconds()
+    maps, moves, captures = [], [], []
+    for _ in range(REPEAT):
+        rig, mapping = armatures.read_mapped(figure)
+        began, worked = time.perf_counter(), time.thread_time()
+        armatures.bone_map(figure)
+        maps.append((time.perf_counter() - began, time.thread_time() - worked))
+        began, worked = time.perf_counter(), time.thread_time()
+        animation = motions.retarget(motion, rig, mapping.require(), 30.0)
+        keys.write_action(figure, animation, PROMPT, 1, {})
+        moves.append((time.perf_counter() - began, time.thread_time() - worked))
+        began, worked = time.perf_counter(), time.thread_time()
+        capture.capture(figure, fps=None)
+        captures.append((time.perf_counter() - began, time.thread_time() - worked))
+    for name, found, limit in zip(names, (maps, moves, captures), (0.05, 0.1, 0.3), strict=True):
+        table.add(name, min(found)[0], limit, f"{len(rig.bones)} bones; {min(found)[1]:.3f} of the processor")
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+
+
 def _keyframe_insert(figure, animation) -> float:
     """Seconds that ``keyframe_insert`` takes for every key of ``animation``, into an action of its own."""
     import bpy
@@ -225,6 +259,7 @@ def main() -> int:
         else:
             backend_rows(table, python, Path(scratch) / "backend.log")
     retarget_rows(table)
+    rigify_rows(table)
     interface_row(table)
     blender_addon.unregister()
     if options.json:

@@ -64,7 +64,7 @@ def find(rig: Rig, bone_map: BoneMap, ik_legs: bool = False, ik_arms: bool = Fal
     known = bone_map.controls
     if known is None:
         return None
-    joints = _whole_limbs(rig, bone_map) if _is_rigify(rig, bone_map) else dict(bone_map.joints)
+    joints = _whole_limbs(rig, bone_map) if _is_rigify(rig, bone_map) else {**bone_map.joints, **known.whole}
     if len(known.fk.get("neck") or []) == 1:
         # One control turns the neck as one piece, however many bones it has
         joints["neck"] = joints["neck"][:1]

@@ -129,6 +129,7 @@ class Controls:
         bones of ``fk`` are keyed. "torso" is also ``travel`` on Rigify rigs.
     settings: (bone, property, value) to key so that controls follow their parents as plain bones do.
     fingers: finger -> its controls, as in ``BoneMap.fingers``, where they differ from the deforming bones.
+    whole: joint -> bones that turn as the joint does, where the deforming bones give twist away to their neighbours.
     """
 
     fk: dict[str, list[str]]
@@ -139,6 +140,7 @@ class Controls:
     masters: dict[str, str] = field(default_factory=dict)
     settings: list[tuple[str, str, float]] = field(default_factory=list)
     fingers: dict[str, list[str]] = field(default_factory=dict)
+    whole: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass

@@ -41,9 +41,9 @@ def match(bones: list[Bone]) -> BoneMap:
     """
     if not bones:
         return BoneMap({}, missing=["pelvis"], note="This armature has no bones.")
-    rigify, body = logical(bones)
+    family, body = logical(bones)
     found, tree = _match(body)
-    if not rigify and found.error and 2 * _FEWEST < sum(bone.deform for bone in bones) < len(bones):
+    if family is None and found.error and 2 * _FEWEST < sum(bone.deform for bone in bones) < len(bones):
         # Deforming bones alone, where controls and mechanism stand in the way
         deforming, smaller = _match(_deforming(bones))
         if deforming.error is None:
@@ -55,7 +55,7 @@ def match(bones: list[Bone]) -> BoneMap:
                 f"This armature holds two characters, one with the pelvis (hips) '{found.bone('pelvis')}' and one "
                 f"with '{other}'; separate them into two armatures."
             )
-        control_rig(found, bones, rigify)
+        control_rig(found, bones, family)
     return found
 
 
@@ -111,12 +111,12 @@ def completed(found: BoneMap, bones: list[Bone]) -> BoneMap:
     """``found`` with chains, twist, fingers, toes and controls made for its joints as they are now, after an edit."""
     if found.missing or found.note:
         return found
-    rigify, body = logical(bones)
+    family, body = logical(bones)
     there = {bone.name for bone in body}
     mapped = {name for names in found.joints.values() for name in names}
-    rigify = rigify and mapped <= there
+    family = family if mapped <= there else None
     details.fill(found, Tree(body if mapped <= there else bones))
-    control_rig(found, bones, rigify)
+    control_rig(found, bones, family)
     return found
 
 
