@@ -42,6 +42,12 @@ class Layout:
         module, function = name.split(".")
         return Given(getattr(getattr(bpy.ops, module), function).get_rna_type())
 
+    def operator_menu_enum(self, name, property_name, **_options):
+        assert property_name in self.operator(name).rna.properties
+
+    def separator(self, **_options):
+        """Room between two rows."""
+
     def prop(self, owner, name, **_options):
         assert name in owner.bl_rna.properties
 
