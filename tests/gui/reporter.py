@@ -28,18 +28,18 @@ def addon(name: str = ""):
 
 
 def area(kind: str = "VIEW_3D"):
-    """The largest area of a kind, in the first window."""
+    """The largest area of a kind in the first window; None without one."""
     areas = [area for area in bpy.context.window_manager.windows[0].screen.areas if area.type == kind]
-    return max(areas, key=lambda area: area.width * area.height)
+    return max(areas, key=lambda area: area.width * area.height, default=None)
 
 
-def region(kind: str = "UI"):
-    return next(region for region in area().regions if region.type == kind)
+def region(kind: str = "UI", editor: str = "VIEW_3D"):
+    return next(region for region in area(editor).regions if region.type == kind)
 
 
-def box(kind: str = "UI") -> "list[int]":
-    """Left, top, width, height of a region of the 3D view, in pixels of the screen."""
-    window, found = bpy.context.window_manager.windows[0], region(kind)
+def box(kind: str = "UI", editor: str = "VIEW_3D") -> "list[int]":
+    """Left, top, width, height of a region, in pixels of the screen."""
+    window, found = bpy.context.window_manager.windows[0], region(kind, editor)
     return [found.x, window.height - found.y - found.height, found.width, found.height]
 
 

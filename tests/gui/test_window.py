@@ -78,7 +78,7 @@ def test_caption_appears_and_becomes_the_prompt(window):
 
 
 def test_cancel_ends_the_work_and_leaves_the_scene(window, use_backend):
-    use_backend(window, steps=1000, delay=0.05)
+    use_backend(window, steps=2000, delay=0.2)
     window.press("momug.add_mannequin")
     window.type_into(".momug.prompt", WORDS)
     before = window.ask("facts()")
@@ -95,7 +95,7 @@ def test_cancel_ends_the_work_and_leaves_the_scene(window, use_backend):
 
 
 def test_killed_backend_is_told_and_the_next_request_works(window, use_backend):
-    use_backend(window, steps=1000, delay=0.05)
+    use_backend(window, steps=2000, delay=0.2)
     window.press("momug.add_mannequin")
     window.type_into(".momug.prompt", WORDS)
     before = window.ask("facts()")

@@ -62,14 +62,21 @@ def screen(width: int, height: int) -> Iterator[str]:
 
 
 class Window:
-    """One Blender 3.4 or newer, with the add-on of this checkout and factory settings otherwise."""
+    """One Blender 3.4 or newer, with the add-on in the folder ``addon`` and factory settings otherwise."""
 
-    def __init__(self, display: str, folder: Path, size: tuple[int, int] = (WIDTH, HEIGHT), **variables: str):
+    def __init__(
+        self,
+        display: str,
+        folder: Path,
+        size: tuple[int, int] = (WIDTH, HEIGHT),
+        addon: Path = ROOT / "blender_addon",
+        **variables: str,
+    ):
         self.folder = folder
         self.size = size
         addons = folder / "scripts" / "addons"
         addons.mkdir(parents=True)
-        (addons / "momug").symlink_to(ROOT / "blender_addon")
+        (addons / "momug").symlink_to(addon)
         here = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "WAYLAND_DISPLAY")}
         beside = str(Path(shutil.which("blender")).parent)  # Debian's Blender takes the Python that PATH finds first
         self.env = {
@@ -210,7 +217,6 @@ class Window:
     def _click_header(self, name: str) -> None:
         left, top, width, _ = self.ask("box()")
         self.click(left + width // 3, top + FIRST_HEADER + HEADER * self.ask("sections()").index(name))
-        self._places.clear()
 
     def _search_header(self, name: str) -> None:
         """Click down the sidebar where no button is, until the panel opens; what closes is opened again."""
@@ -229,18 +235,18 @@ class Window:
         raise Lost(f"no header of {name} in the sidebar")
 
     def find(self, wanted: str) -> tuple[int, int]:
-        """Where on the screen the button is whose operator or property contains ``wanted``."""
-        if wanted in self._places:
-            x, y = self._places[wanted]
-            self.point(x - 2, y)
-            self.point(x, y)
-            if wanted in self.ask("hover()"):
-                return x, y
+        """Where on the screen the button is whose operator or property contains ``wanted``. Looks first near where it
+        was the last time."""
         left, top, width, height = self.ask("box()")
         inside = width - 22  # without the tabs
-        for column in (0.4, 0.8, 0.15, 0.6, 0.93):
-            x = left + int(inside * column)
-            for y in range(top + 4, top + height, STEP):
+        columns = [left + int(inside * place) for place in (0.4, 0.8, 0.15, 0.6, 0.93)]
+        rows = list(range(top + 4, top + height, STEP))
+        if wanted in self._places:
+            x, y = self._places[wanted]
+            columns = [x, *(column for column in columns if column != x)]
+            rows = [y, *sorted(rows, key=lambda row: abs(row - y))]
+        for x in columns:
+            for y in rows:
                 self.point(x, y)
                 if wanted in self.ask("hover()"):
                     self._places[wanted] = x, y
@@ -254,6 +260,10 @@ class Window:
     def type_into(self, wanted: str, text: str) -> None:
         """Replace the text of a field."""
         self.press(wanted)
+        self.write(text)
+
+    def write(self, text: str) -> None:
+        """Replace the text of the field that has the cursor."""
         self.xdotool("key", "ctrl+a", "BackSpace")
         self.xdotool("type", "--delay", "2", text)
         self.xdotool("key", "Return")
@@ -267,11 +277,13 @@ class Window:
 
 
 @contextlib.contextmanager
-def opened(size: tuple[int, int] = (WIDTH, HEIGHT), **variables: str) -> Iterator[Window]:
+def opened(
+    size: tuple[int, int] = (WIDTH, HEIGHT), addon: Path = ROOT / "blender_addon", **variables: str
+) -> Iterator[Window]:
     """A window on a screen of its own and with a folder of its own, closed afterwards."""
     temporary = tempfile.TemporaryDirectory(prefix="momug-window-", ignore_cleanup_errors=True)
     with temporary as folder, screen(*size) as display:
-        window = Window(display, Path(folder), size, **variables)
+        window = Window(display, Path(folder), size, addon, **variables)
         try:
             yield window
         finally:
