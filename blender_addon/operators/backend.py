@@ -28,8 +28,8 @@ class MOMUG_OT_open_log(bpy.types.Operator):
 
 
 class MOMUG_OT_copy_diagnostics(bpy.types.Operator):
-    """Copy versions, settings, state and the last lines of the logs, to paste them where you ask for help. Prompts
-    stay in the log files"""
+    """Copy versions, settings, state and the last lines of the logs, to paste them where you ask for help. Prompts \
+stay in the log files"""
 
     bl_idname = "momug.copy_diagnostics"
     bl_label = "Copy Details"
