@@ -150,6 +150,16 @@ def _to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def body(options: argparse.Namespace) -> None:
+    from backend.motion import body as bodies
+
+    model = bodies.load_model(options.model)
+    motion = bodies.read_motion(options.file, options.fps)
+    mesh = bodies.vertices(model, motion)
+    bodies.write(options.out, mesh, model.faces, motion.fps)
+    print(f"{options.out}: {mesh.shape[0]} frames of {mesh.shape[1]} vertices, {motion.fps:g} frames a second")
+
+
 def dataset_build(options: argparse.Namespace) -> None:
     from backend.data import inspect
     from backend.data.build import build
@@ -348,6 +358,12 @@ def _parser() -> argparse.ArgumentParser:
     one = command(commands, "caption-batch", caption_batch, "describe every motion file of a folder", model)
     one.add_argument("folder", type=Path, metavar="DIR", help="searched with its subfolders")
     one.add_argument("--out", type=Path, required=True, metavar="FILE", help="captions.jsonl or captions.csv")
+
+    one = command(commands, "body", body, "body meshes of a motion, on an SMPL model that you own (needs smplx)")
+    one.add_argument("file", type=Path, metavar="FILE", help=".npz, .npy, .bvh or .amc")
+    one.add_argument("--model", type=Path, required=True, metavar="FILE.npz", help="SMPL, SMPL-H or SMPL-X, never .pkl")
+    one.add_argument("--out", type=Path, required=True, metavar="OUT", help=".npz, .obj (first frame) or .pc2 + .obj")
+    one.add_argument("--fps", type=_positive, metavar="N", help="frames a second (default: the file's)")
 
     dataset = commands.add_parser("dataset", help="build, inspect or encode training data").add_subparsers(
         required=True, metavar="COMMAND"

@@ -253,6 +253,9 @@ class FakeBackend:
             self.send(protocol.RESULT, message.id, text=f"a person walks forward for {frames} frames.", **common)
         elif message.type == protocol.GENERATE:
             self.answer_generate(message, common)
+        elif message.type == protocol.READ:
+            header["prompt"] = header["path"]  # every file holds a walk
+            self.answer_generate(message, common)
         else:
             self.send(protocol.RESULT, message.id, **common)
 
