@@ -270,17 +270,20 @@ def vq_hash(folder: Path) -> str:
 
 def load_vq(folder: Path, base: Path | None = None, device: str = "cpu") -> VQVAE:
     """The VQ codec of a run folder or checkpoint, frozen, float32, on the causal VAE in ``base`` (default: the one
-    among the checkpoints).
+    among the checkpoints that it was trained on).
 
     Raises BackendError ``bad_file`` where one of them is missing or damaged or they do not belong together.
     """
-    base = Path(base) if base else paths.checkpoints_folder() / "codec"
-    found = codec_hash(base)
     try:
         config = VQVAEConfig(**json.loads((Path(folder) / "vq.json").read_text(encoding="utf-8")))
         tensors = load_file(Path(folder) / "vq.safetensors")
     except (OSError, ValueError, TypeError, SafetensorError) as error:
         raise BackendError("bad_file", f"There is no VQ codec in {folder}, or it is damaged ({error}).") from error
+    if base is None:
+        folders = [path.parent for path in paths.checkpoints_folder().glob("*/codec.safetensors")]
+        known = {codec_hash(path): path for path in folders}
+        base = known.get(config.base, paths.checkpoints_folder() / "codec")
+    found = codec_hash(base)
     if config.base != found:
         raise BackendError(
             "bad_file",

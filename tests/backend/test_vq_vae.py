@@ -199,7 +199,7 @@ def test_aligned_nets_are_each_others_inverse(base):
 
 
 @torch.no_grad()
-def test_files_round_trip(codec, tmp_path):
+def test_files_round_trip(codec, tmp_path, monkeypatch):
     folder = tmp_path / "vq"
     folder.mkdir()
     save_vq(codec, folder)
@@ -210,6 +210,8 @@ def test_files_round_trip(codec, tmp_path):
     codes = codec.encode(window)
     assert torch.equal(back.encode(window), codes) and torch.equal(back.decode(codes), codec.decode(codes))
     assert len(vq_hash(folder)) == 16 != vq_hash(folder) != codec_hash(tmp_path / "codec")
+    monkeypatch.setenv("MOMUG_CHECKPOINTS", str(tmp_path))  # where its base is found by itself
+    assert torch.equal(load_vq(folder).encode(window), codes)
     # the causal VAE is not in the file
     assert (folder / "vq.safetensors").stat().st_size < 2.5 * sum(
         t.numel() for n, t in codec.state_dict().items() if not n.startswith("base.")
