@@ -21,7 +21,7 @@ TITLES = {
     installation.STARTING: "Starting",
     installation.READY: "Ready",
     installation.BUSY: "Working",
-    installation.FAILED: "Stopped by an Error",
+    installation.FAILED: "Failed",
 }
 SHOWN_PACKAGES, SHOWN_LINES = 8, 6
 
