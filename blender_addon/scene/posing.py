@@ -148,7 +148,7 @@ def from_scene(armature: bpy.types.Object, rig: Rig, frames: np.ndarray, names: 
 
     The object's own motion is folded into the matrices, which stay relative to ``rig.object_matrix``. ``names``: the
     bones that are wanted, all when None; the others keep their rest. Those of a control rig that is posed by FK are
-    worked out from the keys, and stand where Blender puts them on eight frames of the range, or the timeline is stepped
+    worked out from the keys, and stand where Blender puts them on five frames of the range, or the timeline is stepped
     through after all. The scene and its current frame are left alone.
     """
     frames = np.asarray(frames, dtype=np.float64)
@@ -182,7 +182,7 @@ def from_scene(armature: bpy.types.Object, rig: Rig, frames: np.ndarray, names: 
 
 
 # Frames on which what is worked out is compared with what Blender evaluates
-_SAMPLES = 8
+_SAMPLES = 5
 
 
 def _keys_may_tell(armature: bpy.types.Object) -> bool:
