@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -29,6 +30,14 @@ def states(folder: Path) -> dict[str, list[dict]]:
     return found
 
 
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [opened.getsockname()[1] for opened in sockets]
+    for opened in sockets:
+        opened.close()
+    return ports
+
+
 @pytest.fixture(scope="module", autouse=True)
 def cluster(tmp_path_factory):
     """Four CPUs' worth of workers, whatever this computer has."""
@@ -37,7 +46,11 @@ def cluster(tmp_path_factory):
     patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     from ray.cluster_utils import Cluster
 
-    running = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "include_dashboard": False})
+    # Ray gives its agents 15 s to say which port they took, which a busy computer may not keep: they are told
+    names = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    head = {"num_cpus": 4, "include_dashboard": False, **ports}
+    running = Cluster(initialize_head=True, head_node_args=head)
     yield running
     running.shutdown()
     patch.undo()
