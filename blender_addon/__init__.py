@@ -16,7 +16,17 @@ bl_info = {
 
 
 def _parts():
-    from . import installation, library_properties, operators, panels, preferences, properties, runtime, strip, translations
+    from . import (
+        installation,
+        library_properties,
+        operators,
+        panels,
+        preferences,
+        properties,
+        runtime,
+        strip,
+        translations,
+    )
 
     return translations, preferences, properties, library_properties, runtime, installation, operators, panels, strip
 

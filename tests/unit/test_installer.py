@@ -1,6 +1,6 @@
 """The installation as the add-on runs it: a process of its own, fed by an index on this computer with tiny wheels."""
 
-import importlib
+import importlib.util
 import json
 import os
 import signal
@@ -10,6 +10,10 @@ import time
 import pytest
 from waiting import wait_until
 from wheel_shop import PACKAGES, TORCH, Shop, write_extension, write_wheel
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("bpy") is not None, reason="the same everywhere and slow: runs once, without Blender"
+)
 
 SLOW = "gguf"  # the wheel that takes its time
 
