@@ -14,8 +14,8 @@ PAGES = sorted(DOCS.glob("*.md"))
 BLENDER = {
     "Edit", "Preferences", "Get Extensions", "Install from Disk", "Install...", "Add-ons", "Object Mode", "Pose Mode",
     "Edit Mode", "File", "Export", "Import", "Allow Online Access", "Asset Browser", "Dope Sheet", "Current File",
-    "System", "Network", "Interface", "Language", "Window", "Toggle System Console", "Undo", "Uninstall", "Object", "Apply",
-    "Library Override", "Make", "Relations",
+    "System", "Network", "Interface", "Language", "Window", "Toggle System Console", "Undo", "Uninstall", "Object",
+    "Apply", "Library Override", "Make", "Relations",
 }  # fmt: skip
 
 
