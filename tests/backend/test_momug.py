@@ -169,3 +169,15 @@ def test_captions_need_a_language_half_and_a_second_of_motion(make_model, motion
     with pytest.raises(BackendError, match="too short") as caught:
         make_model(4).caption(motion(frames=20), quiet, never)
     assert caught.value.code == "bad_motion"
+
+
+@pytest.mark.parametrize("preset", ["fast", "best", "full"])
+def test_sentences_together_are_what_they_are_alone(make_model, preset):
+    model = make_model(4)
+    asked = [("a person walks forward", 2.0, 7), ("a person jumps twice", 3.0, 8), ("someone waves", 1.5, 9)]
+    requests = [GenerateRequest(p, seconds=s, seed=n, preset=preset) for p, s, n in asked]
+    together = model.generate_batch(requests, quiet, never)
+    for request, result in zip(requests, together, strict=True):
+        alone = model.generate(request, quiet, never)
+        assert result.seeds == alone.seeds and result.warnings == alone.warnings
+        assert same(result.motions[0], alone.motions[0], 1e-3)

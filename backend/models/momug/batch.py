@@ -11,8 +11,9 @@ from torch import Tensor
 from backend.codecs.causal_vae import STRIDE
 from backend.errors import BackendError
 from backend.language import text
+from backend.models import choosing
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress, alike
-from backend.models.momug.sampling import ddim, guided
+from backend.models.momug.sampling import ddim, guided, seeded_noise
 from backend.motion import features
 from backend.protocol import FPS
 
@@ -44,13 +45,15 @@ def generate(model, requests: list[GenerateRequest], progress: Progress, cancell
     frames = [round(s * FPS) for s in seconds]
     sizes = [-(-f // STRIDE) for f in frames]
     lengths = torch.tensor(sizes, device=model.device)
-    noise = torch.zeros(count, max(sizes), model.config.codec.latent)
+    tries = preset["tries"]  # rows are request by request, try by try
+    noise = torch.zeros(count, tries, max(sizes), model.config.codec.latent)
     for row, (request, size) in enumerate(zip(requests, sizes, strict=True)):
-        generator = torch.Generator().manual_seed(request.seed % 2**63)  # the noise that the seed gives it alone
-        noise[row, :size] = torch.randn(size, noise.shape[-1], generator=generator)
+        noise[row, :, :size] = seeded_noise(request.seed, tries, size, noise.shape[-1])
+    noise, lengths = noise.flatten(0, 1), lengths.repeat_interleave(tries)
     encoded = time.perf_counter()
 
-    rows = torch.tensor([*range(count), *[count] * count], device=model.device)
+    prompts = torch.arange(count, device=model.device).repeat_interleave(tries)
+    rows = torch.cat([prompts, torch.full_like(prompts, count)])
     words, word_mask, prefix_mask = states[rows, 1:], mask[rows, 1:], mask[rows]
     every = preset["language_every"] if model.loop else 0
     if every:
@@ -60,7 +63,7 @@ def generate(model, requests: list[GenerateRequest], progress: Progress, cancell
     def predict(x_t: Tensor, t: int) -> Tensor:
         nonlocal hidden
         both, twice = x_t.repeat(2, 1, 1), lengths.repeat(2)
-        times = torch.full((2 * count,), t, device=x_t.device)
+        times = torch.full((len(both),), t, device=x_t.device)
         if every and step % every == 0:
             hidden = model.loop.motion_states(both, times, twice, cache, prefix_mask)
             cache.crop(-(both.shape[1] + 2))
@@ -81,11 +84,14 @@ def generate(model, requests: list[GenerateRequest], progress: Progress, cancell
     if not torch.isfinite(decoded).all():
         raise BackendError("internal", "The model produced numbers that are not finite.", "Try another seed.", True)
     decoded = decoded.cpu().numpy()
-    motions = [features.decode(row[:total]) for row, total in zip(decoded, frames, strict=True)]
+    results = []
+    for index, (request, total) in enumerate(zip(requests, frames, strict=True)):
+        motions = [features.decode(row[:total]) for row in decoded[index * tries : (index + 1) * tries]]
+        (best,), unmet = choosing.choose([request.prompt], [0], [motions])
+        told = [*(warnings if request.seconds is None else []), *unmet]
+        results.append(GenerateResult([motions[best]], [request.seed], {}, told))
     done = time.perf_counter()
     spans = {"text": encoded - began, "denoise": denoised - encoded, "decode": done - denoised}
-    timings = {phase: span / count for phase, span in spans.items()}
-    return [
-        GenerateResult([motion], [request.seed], dict(timings), list(warnings if request.seconds is None else []))
-        for motion, request in zip(motions, requests, strict=True)
-    ]
+    for result in results:
+        result.timings = {phase: span / count for phase, span in spans.items()}
+    return results

@@ -6,6 +6,8 @@ model: DNO, Karunratanakul et al. 2024; here x0 itself, within the sampler). Wha
 ``motion.pin``.
 """
 
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,13 +125,18 @@ class Conditions:
             loss = loss + 4 * SMOOTH * (first - last).square().sum((-1, -2))
         return loss
 
-    def pull(self, x0: Tensor, iterations: int) -> Tensor:
-        """Clean latents (B,L,C) nearer to what is asked, and not far from where the model put them."""
+    def pull(self, x0: Tensor, iterations: int, on_look: Callable[[int], None] = lambda _count: None) -> Tensor:
+        """Clean latents (B,L,C) nearer to what is asked, and not far from where the model put them.
+
+        on_look: called before each look at the loss with how many there were; what it raises ends the search.
+        """
+        looks = itertools.count()
         with torch.enable_grad():
             change = torch.zeros_like(x0, requires_grad=True)
             optimiser = torch.optim.LBFGS([change], max_iter=iterations, history_size=8, line_search_fn="strong_wolfe")
 
             def closure() -> Tensor:
+                on_look(next(looks))
                 optimiser.zero_grad()
                 loss = (self.distance(self.codec.decode(x0 + change)) + KEEP * change.square().mean(-1).sum(1)).sum()
                 loss.backward()

@@ -21,7 +21,7 @@ from backend.models.momug.conditions import Conditions
 from backend.models.momug.config import MoMugConfig
 from backend.models.momug.head import MotionHead
 from backend.models.momug.language_loop import DURATION_DIGITS, LanguageLoop
-from backend.models.momug.sampling import cosine_alpha_bar, ddim, guided
+from backend.models.momug.sampling import cosine_alpha_bar, ddim, guided, seeded_noise
 from backend.motion import features
 from backend.motion.pin import close_loop, pin
 from backend.motion.skeleton import CANONICAL_OFFSETS, Motion
@@ -77,7 +77,8 @@ class MoMug:
         total = sum(frames)
         ends = [-(-sum(frames[: i + 1]) // STRIDE) for i in range(len(frames))]
         lengths = [stop - start for start, stop in zip([0, *ends], ends, strict=False)]
-        noise = torch.cat([_noise(seed, tries, ends[-1], self.config.codec.latent) for seed in seeds]).to(self.device)
+        width = self.config.codec.latent
+        noise = torch.cat([seeded_noise(seed, tries, ends[-1], width) for seed in seeds]).to(self.device)
         scale = self.config.guidance_scale if request.guidance_scale is None else request.guidance_scale
         denoiser = _Denoiser(self, states, mask, cache, windows.plan(lengths, self.longest), len(noise), scale, preset)
         conditions = None
@@ -86,17 +87,24 @@ class MoMug:
 
         def predict(x_t: Tensor, t: int) -> Tensor:
             x0 = denoiser(x_t, t)
-            return conditions.pull(x0, PULLS) if conditions else x0
+            return conditions.pull(x0, PULLS, lambda _count: stop_if_cancelled()) if conditions else x0
+
+        def stop_if_cancelled() -> None:
+            if cancelled():
+                raise BackendError("cancelled", "The generation was cancelled.", retryable=True)
+
+        def on_pull(count: int) -> None:
+            stop_if_cancelled()
+            progress("meet", min(count, LAST_PULLS), LAST_PULLS)
 
         def on_step(index: int) -> None:
             denoiser.step = index
-            if cancelled():
-                raise BackendError("cancelled", "The generation was cancelled.", retryable=True)
+            stop_if_cancelled()
             progress("denoise", index, steps)
 
         latents = ddim(predict, noise, self.alpha_bar, steps, on_step=on_step)
         if conditions:
-            latents = conditions.pull(latents, LAST_PULLS)
+            latents = conditions.pull(latents, LAST_PULLS, on_pull)
         denoised = time.perf_counter()
         progress("decode", 0, 1)
         decoded = self.codec.decode(latents)
@@ -244,13 +252,6 @@ def presets(config: MoMugConfig) -> list[dict]:
     best = {"name": "best", "label": f"Best of {TRIES}", "steps": config.steps, "tries": TRIES, "language_every": 0}
     full = {"name": "full", "label": "Full", "steps": config.steps, "tries": 1, "language_every": 1}
     return [fast, best, full] if config.lora_rank else [fast, best]
-
-
-def _noise(seed: int, tries: int, length: int, width: int) -> Tensor:
-    """Noise (tries,length,width) that depends on the seed alone, on every device; the first is the same for any number
-    of tries."""
-    generator = torch.Generator().manual_seed(seed % 2**63)
-    return torch.stack([torch.randn(length, width, generator=generator) for _ in range(tries)])
 
 
 def save_checkpoint(model: MoMug, folder: Path) -> None:

@@ -33,6 +33,13 @@ def min_snr_weight(alpha_bar: Tensor, gamma: float = 5.0) -> Tensor:
     return ((alpha_bar / (1 - alpha_bar)).clamp(max=gamma) + 1) / (gamma + 1)
 
 
+def seeded_noise(seed: int, tries: int, length: int, width: int) -> Tensor:
+    """Noise (tries,length,width) that depends on the seed alone, on every device; the first is the same for any number
+    of tries."""
+    generator = torch.Generator().manual_seed(seed % 2**63)
+    return torch.stack([torch.randn(length, width, generator=generator) for _ in range(tries)])
+
+
 def ddim(
     predict_x0: Callable[[Tensor, int], Tensor],
     noise: Tensor,
