@@ -24,6 +24,8 @@ RNA = re.compile(r"^bpy\.props\.\w+Property$")
 LAYOUT = {"label", "operator", "prop", "menu", "progress", "operator_menu_enum", "prop_search", "row", "popover"}
 QUIET = re.compile(r"(^|\.)(log|logging|logger|_log)\.(debug|info|warning|error|exception|critical)$|^print$|^say$")
 SENTENCE = re.compile(r"^[A-Z'\u201c{][^\n]*\s\S|^\{0\}[^\n]*[a-z]{2}.*\s")
+DRAWN = re.compile(r"^[A-Z][a-z]+\.?$|[A-Za-z{}].* .*[a-z]{2}|[a-z]{2}.* \S")
+DRAWN_FILES = {"costs.py", "property_items.py", "runtime.py", "installation.py", "ask.py", "maps.py"}
 BVH = r"^\{0\} +(OFFSET|CHANNELS|End Site)|^Frames: \{0\}$|^Frame Time|"
 NO_TEXT = re.compile(
     BVH + r"\\[bsSd]|\(\?P<|^\{0\},? ?text/|[A-Z]Error\||\|[A-Z]\w+Error"
@@ -35,7 +37,7 @@ NOT_SHOWN = {"MoMug", "Principled BSDF", "Base Color", "MoMug stand-in", "SSLErr
 # words that are filled into sentences, or that the add-on puts together: in the tables, but in no source as they are
 JOINTS = [canonical.words(joint) for joint in canonical.JOINTS]
 PARTS = {*JOINTS, *(joint.capitalize() for joint in JOINTS), *(f"The bone that is the {joint}" for joint in JOINTS)}
-PARTS |= {"left", "right"}
+PARTS |= {"left", "right", *json.loads((ADDON / "examples.json").read_text(encoding="utf-8"))}
 
 
 def files() -> list[Path]:
@@ -61,15 +63,16 @@ def pattern(node: ast.AST) -> str | None:
 
 
 class Reader(ast.NodeVisitor):
-    """Collects the texts of one file."""
+    """Collects the texts of one file. drawn: words and parts of sentences count too, for it is what is drawn."""
 
-    def __init__(self) -> None:
+    def __init__(self, drawn: bool = False) -> None:
         self.texts: dict[str, int] = {}
+        self.sentence = DRAWN if drawn else SENTENCE
 
     def add(self, text: str | None, line: int, always: bool = False) -> None:
         if not text or text in NOT_SHOWN or not WORDS.search(text) or NO_TEXT.search(text):
             return
-        if always or SENTENCE.search(text):
+        if always or self.sentence.search(text):
             self.texts.setdefault(text, line)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
@@ -151,7 +154,8 @@ class Reader(ast.NodeVisitor):
 
 def texts_of(path: Path) -> dict[str, int]:
     """Text -> line, of one file."""
-    reader = Reader()
+    relative = path.relative_to(ADDON).as_posix()
+    reader = Reader(relative.startswith("panels/") or relative in DRAWN_FILES)
     reader.visit(ast.parse(path.read_text(encoding="utf-8")))
     return reader.texts
 

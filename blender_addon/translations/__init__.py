@@ -16,6 +16,7 @@ import bpy
 
 # the same language has another id before Blender 4.0
 TABLES = {"zh_HANS": ("zh_HANS", "zh_CN")}
+SHORT = 8  # letters
 _PLACE = re.compile(r"\{(\w*)\}")
 
 
@@ -32,7 +33,9 @@ def _patterns(name: str) -> "list[tuple[re.Pattern, str]]":
     for english in sorted((text for text in table(name) if _PLACE.search(text)), key=len, reverse=True):
         parts = _PLACE.split(english)
         names = parts[1::2]
-        pattern = "".join(re.escape(part) if index % 2 == 0 else "(.+?)" for index, part in enumerate(parts))
+        said = sum(len(part) for part in parts[::2] if part.strip())
+        value = r"(.+?)" if said > SHORT else r"(\S+)"  # "{0} of {1}" would fit many a sentence
+        pattern = "".join(re.escape(part) if index % 2 == 0 else value for index, part in enumerate(parts))
         translation = table(name)[english]
         for index, place in enumerate(names):
             translation = translation.replace(f"{{{place}}}", f"\x00{index}\x00", 1)
@@ -56,8 +59,8 @@ def tr(sentence: str) -> str:
 
 @lru_cache(maxsize=2048)
 def translate(name: str, text: str) -> str:
-    """The same by the table ``name``. Sentences in a row are translated one by one; a number at the end ("Working 3/10")
-    and a name before a colon stay as they are."""
+    """The same by the table ``name``. Sentences in a row are translated one by one; a number at the end ("Working
+    3/10") and a name before a colon stay as they are."""
     whole = _one(name, text)
     if whole is not None:
         return whole

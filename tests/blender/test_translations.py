@@ -1,0 +1,137 @@
+"""The interface in another language: what Blender knows of the add-on, and sentences with values in them."""
+
+import bpy
+import pytest
+
+from blender_addon import operators, panels, translations
+from blender_addon.translations import tr, width, wrapped
+
+
+@pytest.fixture
+def chinese(monkeypatch):
+    monkeypatch.setattr(translations, "language", lambda: "zh_HANS")
+
+
+def shown_by_blender():
+    """(text, where) of every name and tooltip that Blender has of the add-on's classes."""
+    groups = [getattr(bpy.types, name) for name in dir(bpy.types) if name.startswith("Momug")]
+    for cls in (*operators.CLASSES, *panels.CLASSES, *groups):
+        rna = cls.bl_rna
+        if issubclass(cls, (bpy.types.Panel, bpy.types.Menu)):
+            yield cls.bl_label, cls.__name__
+        elif issubclass(cls, bpy.types.Operator):
+            module, name = cls.bl_idname.split(".")
+            rna = getattr(getattr(bpy.ops, module), name).get_rna_type()
+            yield rna.name, cls.__name__
+            yield rna.description, cls.__name__
+        inherited = set()
+        for base in (bpy.types.Operator, bpy.types.PropertyGroup, bpy.types.AddonPreferences, bpy.types.Panel,
+                     bpy.types.Menu, bpy.types.UIList):  # fmt: skip
+            inherited |= set(base.bl_rna.properties.keys()) if issubclass(cls, base) else set()
+        for key, prop in rna.properties.items():
+            if key in inherited or prop.is_hidden:
+                continue
+            yield from ((text, f"{cls.__name__}.{key}") for text in (prop.name, prop.description))
+            if prop.type == "ENUM":
+                for item in prop.enum_items:
+                    yield from ((text, f"{cls.__name__}.{key}") for text in (item.name, item.description))
+    for key in ("momug_ticked", "momug_words"):
+        prop = bpy.types.Action.bl_rna.properties[key]
+        yield from ((text, f"Action.{key}") for text in (prop.name, prop.description))
+
+
+def test_everything_that_blender_shows_has_a_translation(addon):
+    table = translations.table("zh_HANS")
+    texts = [(text, where) for text, where in shown_by_blender() if any(letter.isalpha() for letter in text)]
+    assert len(texts) > 200
+    lacks = {(text, where) for text, where in texts if text not in table and text not in ("Momug", "MoMug")}
+    assert not lacks
+
+
+def test_a_sentence_with_values(addon, chinese):
+    assert tr("'walk' is back on Hero.") == "“walk”已回到 Hero 上。"
+    assert tr("'3 people walk' is back on my Hero.") == "“3 people walk”已回到 my Hero 上。"
+    assert tr("Nothing of this is known to the table.") == "Nothing of this is known to the table."
+    assert tr("") == ""
+
+
+def test_poll_messages_lack_the_full_stop(addon, chinese):
+    assert tr("MoMug is still working on the last request") == "MoMug 还在处理上一个请求"
+    assert tr("'Hero' is not an armature") == "“Hero”不是骨架"
+
+
+def test_reasons_inside_of_sentences_and_sentences_in_a_row(addon, chinese):
+    said = tr("2 of 3 have no caption. 'walk': The action 'walk' does not animate 'Hero'.")
+    assert said == "3 个中有 2 个没有描述。“walk”：动作“walk”不驱动“Hero”。"
+    assert tr("Caption them first. See the log.") == "请先生成描述。请查看日志。"
+    assert tr("Making the motion 3/10") == "正在制作动作 3/10"
+    assert tr("Hero: 'Hero' has no bones.") == "Hero：“Hero”没有骨骼。"
+
+
+def test_english_stays_as_it_is(addon):
+    assert translations.language() == ""
+    assert tr("See the log.") == "See the log."
+
+
+@pytest.mark.parametrize("locale", ["zh_CN", "zh_HANS"])
+def test_both_names_of_the_language_before_and_after_4_0_are_known(addon, monkeypatch, locale):
+    class Translations:
+        pass
+
+    Translations.locale = locale
+
+    class App:
+        translations = Translations
+
+    class View:
+        use_translate_interface = True
+
+    class Stand:
+        app = App
+
+        class context:  # noqa: N801
+            class preferences:  # noqa: N801
+                view = View
+
+    monkeypatch.setattr(translations, "bpy", Stand)
+    assert translations.language() == "zh_HANS" and tr("See the log.") == "请查看日志。"
+
+
+def test_the_table_is_handed_to_blender_and_taken_back(addon):
+    given = {}
+
+    class Told:
+        @staticmethod
+        def register(name, words):
+            given[name] = words
+
+        @staticmethod
+        def unregister(name):
+            del given[name]
+
+    class App:
+        translations = Told
+
+    class Stand:
+        app = App
+
+    before, translations.bpy = translations.bpy, Stand
+    try:
+        translations.register()
+        words = next(iter(given.values()))
+        assert set(words) == {"zh_CN", "zh_HANS"}
+        assert words["zh_CN"]["*", "Generate"] == words["zh_HANS"]["Operator", "Generate"] == "生成"
+        translations.unregister()
+        assert not given
+    finally:
+        translations.bpy = before
+
+
+def test_lines_fit_whatever_the_letters():
+    assert wrapped("a person walks forward", 10) == ["a person", "walks", "forward"]
+    chinese = "模型没有说明时间线的各条提示词从哪里开始。"
+    lines = wrapped(chinese, 12)
+    assert "".join(lines) == chinese and max(width(line) for line in lines) <= 14 and len(lines) > 3
+    assert not any(line.startswith(("。", "，")) for line in lines)
+    assert wrapped("x" * 25, 10) == ["x" * 10, "x" * 10, "x" * 5]
+    assert wrapped("", 10) == [""]
