@@ -17,7 +17,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import bpy  # noqa: E402
 import numpy as np  # noqa: E402
-from blender.scenes import empty, world_heads  # noqa: E402
+from blender.scenes import empty  # noqa: E402
 from figures import walk  # noqa: E402
 
 from blender_addon.retarget import CanonicalMotion, retarget  # noqa: E402
@@ -78,7 +78,9 @@ def measures(armature: bpy.types.Object, motion: CanonicalMotion) -> str:
     ]
     above = [joint for joint in range(22) if known[joint] and joint not in legs]
     slides = []
-    heads = world_heads(armature, range(1, frames + 1))
+    rig, _, pose = capture.poses(armature, frame_range=(1, frames))
+    place = rig.object_matrix
+    heads = {name: pose[:, rig.index[name], :3, 3] @ place[:3, :3].T + place[:3, 3] for name in rig.names}
     leg = np.linalg.norm(heads[mapping.bone("left_hip")][0] - heads[mapping.bone("left_knee")][0])
     leg += np.linalg.norm(heads[mapping.bone("left_knee")][0] - heads[mapping.bone("left_ankle")][0])
     size = leg / np.abs(canonical.REST_OFFSETS[[canonical.INDEX["left_knee"], canonical.INDEX["left_ankle"]], 1]).sum()
