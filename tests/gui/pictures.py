@@ -197,12 +197,12 @@ def compose(parts: list[Path], target: Path) -> None:
     trimmed = []
     for part in parts:
         out = part.with_suffix(".trimmed.png")
-        subprocess.run(["convert", part, "-bordercolor", "#303030", "-fuzz", "3%", "-trim", "+repage", out], check=True)
+        subprocess.run(["convert", part, "-shave", "4x4", "-fuzz", "3%", "-trim", "+repage", out], check=True)
         trimmed.append(out)
     border = ["-background", "#303030", "-gravity", "north", "-bordercolor", "#303030", "-border", "6x6"]
-    small = ["-colors", "64", "-strip", "-define", "png:compression-level=9"]
+    small = ["+dither", "-colors", "64", "-strip", "-define", "png:compression-level=9"]
     subprocess.run(["convert", *trimmed, *border, "+append", *small, target], check=True)
-    print(f"{target.relative_to(ROOT)}: {target.stat().st_size / 1e3:.0f} kB", flush=True)
+    print(f"{target.name}: {target.stat().st_size / 1e3:.0f} kB", flush=True)
 
 
 def main() -> int:
@@ -215,6 +215,7 @@ def main() -> int:
     chosen.out.mkdir(parents=True, exist_ok=True)
     failed = 0
     with windows.opened(MOMUG_STYLES=tempfile.gettempdir()) as window:
+        window.do("bpy.context.preferences.system.use_region_overlap = False")  # a plain background
         window.open_sidebar()
         for name in chosen.names or _all:
             window.fresh()
@@ -224,7 +225,7 @@ def main() -> int:
             except windows.Lost as error:
                 failed = 1
                 print(f"{name}: {error}", flush=True)
-                window.picture(chosen.out / f"{name}.lost.png", region=False)
+                window.picture(chosen.out / f"{name}.lost.png", sidebar=False)
     return failed
 
 

@@ -18,6 +18,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PROGRAMS = ("Xvfb", "blender", "xdotool")
 WIDTH, HEIGHT = 1100, 1300
+TABS = 22  # pixels of the column of tabs
 PATIENCE = 60.0  # seconds for anything: only a hang takes that long
 FIRST_HEADER, HEADER = 15, 28  # pixels from the sidebar's top to the first header, from one closed section to the next
 STEP = 14  # pixels between two looks of the pointer; a button is 20 high
@@ -131,6 +132,10 @@ class Window:
 
     # --- questions
 
+    def console(self) -> str:
+        """What Blender printed so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
     def ask(self, expression: str):
         """The value of a Python expression inside Blender, with the names of reporter.py."""
         return self._say({"ask": expression})
@@ -143,7 +148,7 @@ class Window:
         os.write(self._questions, (json.dumps(question) + "\n").encode("utf-8"))
         line = self._replies.readline()
         if not line:
-            raise Lost("Blender has ended\n" + self.log.read_text(encoding="utf-8", errors="replace")[-3000:])
+            raise Lost("Blender has ended\n" + self.console()[-3000:])
         answer = json.loads(line)
         if "error" in answer:
             raise Lost(f"{question}\n{answer['error']}")
@@ -238,8 +243,8 @@ class Window:
         """Where on the screen the button is whose operator or property contains ``wanted``. Looks first near where it
         was the last time."""
         left, top, width, height = self.ask("box()")
-        inside = width - 22  # without the tabs
-        columns = [left + int(inside * place) for place in (0.4, 0.8, 0.15, 0.6, 0.93)]
+        inside = width - TABS
+        columns = [left + int(inside * place) for place in (0.4, 0.8, 0.15, 0.6, 0.88, 0.93)]
         rows = list(range(top + 4, top + height, STEP))
         if wanted in self._places:
             x, y = self._places[wanted]
@@ -269,10 +274,10 @@ class Window:
         self.xdotool("key", "Return")
         self.ask("None")
 
-    def picture(self, file: Path, region: bool = True) -> None:
-        """The sidebar, or the whole window, as a PNG."""
-        left, top, width, height = self.ask("box()") if region else (0, 0, *self.size)
-        crop = f"{width}x{height}+{left}+{top}"
+    def picture(self, file: Path, sidebar: bool = True) -> None:
+        """The sidebar without its tabs, or the whole window, as a PNG."""
+        left, top, width, height = self.ask("box()") if sidebar else (0, 0, *self.size)
+        crop = f"{width - TABS if sidebar else width}x{height}+{left}+{top}"
         subprocess.run(["import", "-window", "root", "-crop", crop, "+repage", str(file)], env=self.env, check=True)
 
 
