@@ -16,7 +16,7 @@ ICONS = {
     installation.FAILED: "ERROR",
 }
 TITLES = {
-    installation.NOT_INSTALLED: "Not Installed",
+    installation.NOT_INSTALLED: "Missing",
     installation.STOPPED: "Stopped",
     installation.STARTING: "Starting",
     installation.READY: "Ready",

@@ -86,7 +86,7 @@ def test_not_installed_says_what_to_press(momug):
 
     assert installation.state().code == installation.NOT_INSTALLED
     drawn = draw()
-    assert "not installed" in drawn.text and "Not Installed" in drawn.text
+    assert "not installed" in drawn.text and "Missing" in drawn.text
     assert "momug.plan_installation" in drawn.buttons and "momug.choose_wheels" in drawn.buttons
     assert "momug.load_backend" not in drawn.buttons and "momug.remove_backend" not in drawn.buttons
 

@@ -33,6 +33,7 @@ def bare(tmp_path, wheels, opened):
         "PIP_INDEX_URL": "http://127.0.0.1:9/simple",  # nothing answers there
         "PIP_CONFIG_FILE": "/dev/null",
     }
+    write_wheel(wheels, "torch", "1.0+cpu", code=TORCH)  # PyTorch's own name of the build for the processor
     with windows.opened(addon=addon, **variables) as window:
         window.do("bpy.context.preferences.view.filebrowser_display_type = 'SCREEN'")
         window.open_sidebar()
