@@ -87,11 +87,10 @@ def make(
         actions = []
         for index, (motion, recipe) in enumerate(zip(motions, recipes, strict=True)):
             animation = stage.animation(motion)
-            action, _ = keys.make_action(
-                armature, animation, action_name(recipe), frame_start, recipe, stage.channels(animation)
-            )
+            wanted = stage.channels(animation)
+            action, _ = keys.make_action(armature, animation, action_name(recipe), frame_start, recipe, wanted)
             take = Take(take_id, index, options=options, recipes=[recipe], only=only, frames=frames, given=given)
-            take.pins, take.placed = pins or [], placed
+            take.pins, take.placed = stage.pins_on(wanted), placed
             take.first, take.last = frame_start, frame_start + animation.frames - 1
             take.anchors = stage.anchors
             take.former = guard.record
@@ -155,17 +154,18 @@ def _make_splice(stage: Stage, motions: list[CanonicalMotion], recipes: list[dic
 
 
 def _write_splice(stage: Stage, action, take: Take, motion: CanonicalMotion) -> None:
-    animation = stage.animation(motion)
+    wanted = stage.channels(stage.animation(motion))
     done = splice.splice(
         stage.armature,
         action,
-        stage.channels(animation),
+        wanted,
         take.first,
         stage.options.blend_in,
         stage.options.blend_out,
         stage.kept,
     )
     take.last, take.written, take.anchors = done.last, done.written, stage.anchors
+    take.pins = stage.pins_on(wanted)
     take.curves = [list(curve_id) for curve_id in done.removed]
     take.bones = _bones_of(take.curves)
     takes.keep_splice(action, take.id, done)

@@ -23,6 +23,7 @@ PHASES = {
     "text": "Reading the prompt",
     "duration": "Choosing the length",
     "denoise": "Making the motion",
+    "meet": "Meeting what is given",
     "decode": "Smoothing the motion",
     "caption": "Reading the motion",
     "read": "Reading the file",

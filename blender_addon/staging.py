@@ -35,7 +35,8 @@ class Stage:
         pins: "list | None" = None,
     ):
         self.armature, self.options, self.first, self.frames, self.only = armature, options, first, frames, only
-        self.pins = [] if options.loop else pins or []  # a loop is cut where it closes best, and its frames move
+        self.given_pins = pins or []
+        self.pins = [] if options.loop else self.given_pins  # a loop is cut where it closes best: its frames move
         self.mapping: BoneMap = armatures.bone_map(armature).require()
         self.rig: Rig = armatures.read_rig(armature)
         self.fps = capture.scene_fps(scene)
@@ -102,16 +103,23 @@ class Stage:
         """The frames of the scene at which the artist's own keys stay, where they have some."""
         return frozenset(self.first + frame for frame, _ in self.pins)
 
+    def pins_on(self, wanted: list) -> list:
+        """The pins as far as ``wanted`` channels show them: what is worth keeping."""
+        paths = {channel.path for channel in wanted}
+        return [
+            [frame, {path: row for path, row in values.items() if path in paths}] for frame, values in self.given_pins
+        ]
+
     def _meet(self, animation: RigAnimation, wanted: list) -> dict:
         """Let ``wanted`` channels meet the pins exactly; data path -> the frames (T,) that this may have changed."""
-        changed = {}
+        pins, changed = self._comparable(animation, wanted), {}
         for channel in wanted:
             if channel.hold or (self.options.in_place and not channel.mode):
                 continue
             met = [
                 (frame, values[channel.path])
-                for frame, values in self.pins
-                if 0 <= frame < animation.frames and len(values.get(channel.path, ())) == channel.values.shape[1]
+                for frame, values in pins
+                if len(values.get(channel.path, ())) == channel.values.shape[1]
             ]
             if met:
                 frames = np.array([frame for frame, _ in met])
@@ -120,6 +128,22 @@ class Stage:
                 )
                 changed[channel.path] = pinning.near(animation.frames, frames)
         return changed
+
+    def _comparable(self, animation: RigAnimation, wanted: list) -> list:
+        """The pins within the motion that were shown by the same controls as the motion is: where a limb was posed by
+        its IK controls and is keyed by FK now, the values of the controls say nothing."""
+        switches = {channel.path: float(channel.values[0, 0]) for channel in wanted if channel.hold}
+        found = []
+        for frame, values in sorted(self.pins, key=lambda pin: pin[0]):
+            other = [path for path, value in switches.items() if abs(values.get(path, [value])[0] - value) > 0.5]
+            if other:
+                log.warning(
+                    "%s: the pose at frame %d was made with other controls (%s) and is met by the model alone",
+                    self.armature.name, self.first + frame, other[0],
+                )  # fmt: skip
+            elif 0 <= frame < animation.frames:
+                found.append((frame, values))
+        return found
 
     def _surroundings(self, last: int) -> list:
         """What stands at the ends of the range, where something is keyed beyond them."""

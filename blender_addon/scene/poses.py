@@ -127,12 +127,15 @@ def _canonical(armature: bpy.types.Object, rig, matrices: np.ndarray) -> Canonic
 
 
 def _values(armature: bpy.types.Object) -> dict[str, list[float]]:
-    """Location and rotation of every bone as they are now, by data path."""
+    """Location, rotation and switches of every bone as they are now, by data path."""
     found = {}
     for bone in armature.pose.bones:
         path, name = keys.bone_path(bone.name), _ROTATIONS.get(bone.rotation_mode, "rotation_euler")
         found[f"{path}.location"] = [float(x) for x in bone.location]
         found[f"{path}.{name}"] = [float(x) for x in getattr(bone, name)]
+        for switch, value in bone.items():  # which controls a control rig listens to, among others
+            if isinstance(value, (int, float)):
+                found[f'{path}["{bpy.utils.escape_identifier(switch)}"]'] = [float(value)]
     return found
 
 

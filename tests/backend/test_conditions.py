@@ -155,6 +155,20 @@ def test_pulling_brings_latents_nearer(make_model, motion):
     assert (after < 0.9 * before).all()
 
 
+def test_a_pull_can_be_cancelled(make_model, motion):
+    """Each look at the loss is a chance to stop: the search at the end is the longest step there is."""
+    model = make_model()
+    target, phases = given(motion(frames=60), [0, 59]), []
+
+    def cancelled() -> bool:
+        return len(phases) > 4 and phases[-1] == "meet"
+
+    request = GenerateRequest(prompt="a person walks", target=target, seed=1, steps=2)
+    with pytest.raises(BackendError) as caught:
+        model.generate(request, lambda phase, *_: phases.append(phase), cancelled)
+    assert caught.value.code == "cancelled" and "decode" not in phases and phases.count("meet") < 8
+
+
 # --- through the model
 
 
