@@ -89,6 +89,8 @@ def read_body(
     if "rest_offsets" in data and "zero_pose" not in data:
         return None
     joints = COLUMNS[poses.shape[1]]
+    if "rest_offsets" in data:  # written here: what lies beyond the 22 joints is not known
+        joints, poses = BODY, poses[:, :66]
     quaternions = rot.continuous(rot.axis_angle_to_quaternion(poses.reshape(len(poses), -1, 3)))
     quaternions, trans = upright(quaternions, data["trans"].astype(np.float64), up)
     if fps is not None and abs(rate - fps) > 1e-3:
