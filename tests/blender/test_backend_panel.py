@@ -113,10 +113,14 @@ def test_memory_and_device_are_told_by_the_process(momug):
     use_fake(momug)
     bpy.ops.momug.load_backend()
     pump(until=lambda: runtime.active() is None)
-    service.current().ask_vitals()
-    pump(until=lambda: service.current().vitals)
+
+    def told() -> bool:
+        service.current().ask_vitals()
+        return bool(service.current().vitals.get("model"))
+
+    pump(until=told)
     assert dict(installation.facts()) == {"Device": "CPU", "Precision": "float32", "Memory": "345 MB"}
-    assert "MoMug is loaded" in draw().text and "345 MB" in draw().text
+    assert "is loaded" in draw().text and "345 MB" in draw().text
     assert bpy.ops.momug.unload_backend() == {"FINISHED"}
     assert installation.state().code == installation.STOPPED and installation.facts() == []
 
@@ -193,7 +197,7 @@ def test_nothing_is_downloaded_while_blender_may_not_go_online(momug, monkeypatc
     assert installation.the_installer().state == "idle"
 
 
-def test_too_little_disk_is_told_before_the_start(momug):
+def test_too_little_disk_is_told_before_the_start(momug, monkeypatch):
     from blender_addon import installation, service
     from blender_addon.client import environment, gpu, plan, platforms
 
@@ -202,9 +206,7 @@ def test_too_little_disk_is_told_before_the_start(momug):
     text = environment.paths.REQUIREMENTS.read_text(encoding="utf-8")
     worker.plan, worker.state = plan.make(text, target, gpu.builds(target, [])[0][0]), "planned"
     worker.plan.free = 1000
-    momug.wheel_folder = ""
-    if not installation.online():
-        pytest.skip("this Blender may not go online, which is told first")
+    monkeypatch.setattr(installation, "online", lambda: True)
     with pytest.raises(service.Error, match="too little disk space"):
         installation.start("install")
     assert worker.state == "planned"
