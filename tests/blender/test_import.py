@@ -275,3 +275,16 @@ def test_a_broken_file_is_one_sentence_and_nothing_changes(real, mannequin, snap
         assert words in caught.value.message and name in caught.value.message and "\n" not in caught.value.message
         assert (snapshot(), values(mannequin.animation_data.action, mannequin)) == before
         assert commit.pending(mannequin) is None and not takes.read(mannequin.animation_data.action)
+
+
+def test_the_backends_bvh_in_blenders_own_importer(real, tmp_path):
+    motion = walk(1.0)
+    arrays = {name: getattr(motion, name) for name in ("rotations", "translation", "rest_offsets")}
+    path = str(tmp_path / "a.bvh")
+    runtime.wait(runtime.start("write", {"path": path, "fps": 30.0}, arrays, lambda _header, _arrays: None))
+    bpy.ops.import_anim.bvh(filepath=path, global_scale=0.01)
+    armature = bpy.context.object
+    heads = world_heads(armature, range(1, 31))
+    for j, joint in enumerate(canonical.JOINTS):
+        assert np.abs(heads[joint] - motion.joints()[:, j] @ TO_BLENDER.T).max() < 1e-3, joint
+    assert armature.data.bones["head"].length == pytest.approx(0.20, abs=1e-4)  # what the end site says
