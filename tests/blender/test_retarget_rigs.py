@@ -11,13 +11,13 @@ bpy = pytest.importorskip("bpy")
 from blender.scenes import build, empty, world_heads  # noqa: E402
 from figures import bone_matrix, figure, mixamo_names, turn, walk, wild  # noqa: E402
 
-from blender_addon.retarget import controls, retarget  # noqa: E402
+from blender_addon.retarget import bones_read, controls, retarget  # noqa: E402
 from blender_addon.retarget import rotations as rot  # noqa: E402
 from blender_addon.retarget.mechanism import Mechanism  # noqa: E402
 from blender_addon.retarget.rest_pose import describe  # noqa: E402
 from blender_addon.rig import Bone, Rig, RigError, canonical  # noqa: E402
 from blender_addon.scene import armature as armatures  # noqa: E402
-from blender_addon.scene import capture, export, kept, keys, mannequin  # noqa: E402
+from blender_addon.scene import capture, export, kept, keys, mannequin, posing  # noqa: E402
 from blender_addon.scene.import_rig import import_rig  # noqa: E402
 
 FRAMES = 20
@@ -300,6 +300,47 @@ def test_generated_rigify_by_ik(rigify):
     assert max(degrees for degrees, _ in ends.values()) < 0.1
     knees = off(armature, wanted, ("shin.L", "shin.R"))
     assert max(apart for _, apart in knees.values()) < 40.0
+
+
+def test_capture_of_a_control_rig_is_what_blender_shows(rigify, monkeypatch):
+    """Worked out from the keys where they tell the pose, and stepped through the timeline where they do not: by IK, and
+    where a switch is thrown on the way. Both are what Blender evaluates in the artist's own scene."""
+    armature = generated(rigify)
+    told = []
+    plain = posing.following.poses
+
+    def listen(*arguments):
+        told.append(plain(*arguments))
+        return told[-1]
+
+    monkeypatch.setattr(posing.following, "poses", listen)
+
+    def compare() -> None:
+        before = {kind: len(getattr(bpy.data, kind)) for kind in ("scenes", "objects", "armatures")}
+        bpy.context.scene.frame_set(3)
+        rig, frames, pose = capture.poses(armature, mapped=True)
+        assert {kind: len(getattr(bpy.data, kind)) for kind in before} == before
+        assert bpy.context.scene.frame_current == 3 and bpy.context.object == armature
+        shown = world_heads(armature, frames)
+        for name in bones_read(rig, armatures.bone_map(armature)):
+            at = pose[:, rig.index[name], :3, 3]
+            assert np.abs(at - shown[name]).max() < 1e-4, name
+
+    animate(armature, walk(1.0))
+    compare()
+    assert len(told) == 1 and told[0] is not None
+    armature.pose.bones["tweak_spine.002"].location = (0.0, 0.0, 0.05)
+    compare()
+    armature.pose.bones["shin_tweak.L"].scale = (1.5, 1.5, 1.5)
+    compare()
+    armature.pose.bones["shin_tweak.L"].scale = (1.0, 1.0, 1.0)
+    switch = armature.pose.bones["upper_arm_parent.L"]
+    for frame, value in ((10, 1.0), (20, 0.0)):
+        switch["IK_FK"] = value
+        switch.keyframe_insert('["IK_FK"]', frame=frame)
+    compare()
+    animate(armature, walk(1.0), ik_legs=True, ik_arms=True)
+    compare()
 
 
 def test_the_artists_own_t_pose():
