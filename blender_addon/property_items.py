@@ -6,6 +6,7 @@ import bpy
 
 from . import costs, maps, results, service
 from .rig import RigError, canonical
+from .translations import tr
 
 DEFAULT_MODEL = "momug"
 OWN_STEPS = "CUSTOM"
@@ -51,8 +52,9 @@ def preset_items(settings, _context):
         fields = {"model": model, "preset": preset, "poses": pulled}
         seconds, measured = costs.estimate(fields, settings.seconds * settings.variations)
         source = "measured on this computer" if measured else "estimated; measured with the first motion"
-        told = f"{label} ({costs.words(seconds)})"
-        return key, told, f"{description}. About {costs.words(seconds)} for this length, {source}", "NONE", number
+        told = f"{tr(label)} ({tr(costs.words(seconds))})"
+        about = tr(f"{description}. About {costs.words(seconds)} for this length, {source}")
+        return key, told, about, "NONE", number
 
     items = [item(MODEL_PRESET, "Model's Choice", "As many steps as the model was tuned for", 0, None)]
     for preset in service.model_info(model).get("presets", []):

@@ -37,7 +37,14 @@ NOT_SHOWN = {"MoMug", "Principled BSDF", "Base Color", "MoMug stand-in", "SSLErr
 # words that are filled into sentences, or that the add-on puts together: in the tables, but in no source as they are
 JOINTS = [canonical.words(joint) for joint in canonical.JOINTS]
 PARTS = {*JOINTS, *(joint.capitalize() for joint in JOINTS), *(f"The bone that is the {joint}" for joint in JOINTS)}
-PARTS |= {"left", "right", *json.loads((ADDON / "examples.json").read_text(encoding="utf-8"))}
+PARTS |= {
+    "left",
+    "right",
+    "pose",
+    "poses",
+    "Failed",
+    *json.loads((ADDON / "examples.json").read_text(encoding="utf-8")),
+}
 
 
 def files() -> list[Path]:
@@ -137,6 +144,10 @@ class Reader(ast.NodeVisitor):
         kind = ast.unparse(node.exc.func) if isinstance(node.exc, ast.Call) else ""
         # what only a programmer can cause, and what is caught and written to the log
         if kind not in ("ValueError", "TypeError", "KeyError", "NotImplementedError", "AssertionError", "RuntimeError"):
+            self.generic_visit(node)
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        if ast.unparse(node.value).split(".")[-1] not in ("Sequence", "Mapping", "list", "tuple", "dict", "Callable"):
             self.generic_visit(node)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:

@@ -56,7 +56,7 @@ def draw_state(layout, context) -> None:
         for name, told in facts:
             split = column.split(factor=0.5)
             split.label(text=name)
-            split.label(text=told)
+            split.label(text=tr(told))
     row = layout.row(align=True)
     if shown.code != installation.NOT_INSTALLED:
         row.operator("momug.load_backend", text="Load", icon="PLAY")

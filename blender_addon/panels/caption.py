@@ -48,7 +48,7 @@ class MOMUG_PT_caption(Sidebar, bpy.types.Panel):
             box.operator("momug.caption_to_prompt", icon="COPYDOWN").text = text
         for first, last, told in parts:
             row = box.row(align=True)
-            row.label(text=f"{first} – {last}", icon="TIME", translate=False)
+            row.label(text=tr(f"{first} – {last}"), icon="TIME", translate=False)
             row.operator("momug.caption_to_prompt", text="", icon="COPYDOWN").text = told
             forget = row.operator("momug.forget_caption_of_part", text="", icon="X")
             forget.first, forget.last = first, last

@@ -34,7 +34,7 @@ def _patterns(name: str) -> "list[tuple[re.Pattern, str]]":
         parts = _PLACE.split(english)
         names = parts[1::2]
         said = sum(len(part) for part in parts[::2] if part.strip())
-        value = r"(.+?)" if said > SHORT else r"(\S+)"  # "{0} of {1}" would fit many a sentence
+        value = r"(.*?)" if said > SHORT else r"(\S+)"  # "{0} of {1}" would fit many a sentence
         pattern = "".join(re.escape(part) if index % 2 == 0 else value for index, part in enumerate(parts))
         translation = table(name)[english]
         for index, place in enumerate(names):
@@ -59,12 +59,23 @@ def tr(sentence: str) -> str:
 
 @lru_cache(maxsize=2048)
 def translate(name: str, text: str) -> str:
-    """The same by the table ``name``. Sentences in a row are translated one by one; a number at the end ("Working
-    3/10") and a name before a colon stay as they are."""
+    """The same by the table ``name``. Sentences in a row are translated one by one, and what is added to a sentence
+    after a comma, semicolon or "and" by itself; a number at the end ("Working 3/10") and a name before a colon stay."""
+    if text in table(name):
+        return table(name)[text]
+    sentences = re.split(r"(?<=[.!?])\s+", text)
+    if len(sentences) > 1 and all(translate(name, sentence) != sentence for sentence in sentences):
+        return "".join(translate(name, sentence) for sentence in sentences)
+    listed = text.split(", ")
+    if len(listed) > 1 and all(part in table(name) for part in listed):
+        return "、".join(table(name)[part] for part in listed)
+    for mark in ("; ", ", "):
+        cut = text.find(mark)
+        if cut > 0 and (added := translate(name, text[cut:])) != text[cut:]:
+            return translate(name, text[:cut]) + added
     whole = _one(name, text)
     if whole is not None:
         return whole
-    sentences = re.split(r"(?<=[.!?])\s+", text)
     if len(sentences) > 1:
         return "".join(translate(name, sentence) for sentence in sentences)
     counted = re.fullmatch(r"(.+) (\d+/\d+)", text)
@@ -73,28 +84,41 @@ def translate(name: str, text: str) -> str:
     named = re.fullmatch(r"([^:]+): (.+)", text, re.DOTALL)
     if named and translate(name, named[2]) != named[2]:
         return f"{named[1]}：{translate(name, named[2])}"
+    both = text.split(" and ")
+    if len(both) == 2 and all(translate(name, part) != part for part in both):
+        return f"{translate(name, both[0])}，{translate(name, both[1])}"
     return text
 
 
 def _one(name: str, text: str) -> "str | None":
-    """One sentence, or None. Poll messages lack the full stop that the table has."""
-    known = table(name)
-    if text in known:
-        return known[text]
-    if text + "." in known:
-        return known[text + "."].rstrip("。.")
+    """One sentence, or None. The full stop may be on either side alone: poll messages lack it."""
+    if text + "." in table(name):
+        return table(name)[text + "."].rstrip("。.")
+    if text.endswith(".") and text[:-1] in table(name):
+        return table(name)[text[:-1]] + "。"
     for pattern, translation in _patterns(name):
-        for candidate, ending in ((text, ""), (text + ".", "。")):
-            found = pattern.fullmatch(candidate)
-            if found is None:
-                continue
-            filled = translation.rstrip("。") if ending else translation
-            for index, group in enumerate(found.groups()):
-                # a reason inside of a sentence is one itself; a name is left as it is
-                inner = translate(name, group) if " " in group else group
-                filled = filled.replace(f"\x00{index}\x00", inner)
-            return filled
+        stopped = pattern.pattern.endswith(r"\.")
+        if stopped == text.endswith("."):
+            candidate, translated = text, translation
+        elif stopped:
+            candidate, translated = text + ".", translation.rstrip("。")
+        else:
+            candidate, translated = text[:-1], translation + "。"
+        found = pattern.fullmatch(candidate)
+        if found is None:
+            continue
+        for index, group in enumerate(found.groups()):
+            # a reason or a word inside of a sentence is in the table itself; a name is not, and is left as it is
+            translated = translated.replace(
+                f"\x00{index}\x00", translate(name, group) if _inner(name, group) else group
+            )
+        return translated
     return None
+
+
+def _inner(name: str, text: str) -> bool:
+    """May this be more than a name that somebody gave?"""
+    return " " in text or (text.islower() and text in table(name))
 
 
 def width(text: str) -> int:

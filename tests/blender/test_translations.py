@@ -55,6 +55,19 @@ def test_a_sentence_with_values(addon, chinese):
     assert tr("") == ""
 
 
+def test_what_is_added_to_a_sentence(addon, chinese):
+    said = tr("'walk' is on Hero; the timeline now ends at frame 90. Caption them first.")
+    assert said == "“walk”已放到 Hero 上；时间线现在结束于第 90 帧。请先生成描述。"
+    assert tr("5 of 22 joints have a bone; 2 of them are your own choice.") == (
+        "22 个关节中有 5 个对应骨骼；其中 2 个是您自己的选择。"
+    )
+    assert tr("22 of 22 joints have a bone.") == "22 个关节中有 22 个对应骨骼。"
+    assert tr("The next motion meets 2 poses and follows 'Path', frames 1 to 40.") == (
+        "下一个动作满足 2 个姿态，沿“Path”行进，第 1 到 40 帧。"
+    )
+    assert tr("The left hand goes through the body for 0.5 s, up to 3 cm.") == "左手穿过身体 0.5 秒，最深 3 厘米。"
+
+
 def test_poll_messages_lack_the_full_stop(addon, chinese):
     assert tr("MoMug is still working on the last request") == "MoMug 还在处理上一个请求"
     assert tr("'Hero' is not an armature") == "“Hero”不是骨架"
