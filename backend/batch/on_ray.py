@@ -7,6 +7,7 @@ tried. Needs ``backend/requirements-scale.txt`` here and on every machine, with 
 import logging
 import math
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from backend.errors import BackendError
 log = logging.getLogger(__name__)
 IN_FLIGHT = 2  # batches a worker: one it makes, one that waits, so that it never waits itself
 ATTEMPTS = 3  # of one job, when its worker dies or its machine is lost
+HOPELESS = 10  # workers lost before the first job is done: it is not the jobs
 LOOK = 10.0  # seconds between two looks for machines that have joined
 PASSED_ON = ("MOMUG_CACHE", "MOMUG_BASE_MODEL", "MOMUG_CHECKPOINTS", "MOMUG_STYLES", "OMP_NUM_THREADS")
 
@@ -66,6 +68,8 @@ def pool(address: str, workers: int | None = None, cpus: int = 2) -> Callable[..
 
 def connect(ray: Any, address: str) -> None:
     """Join a cluster, or start one on this computer. Raises BackendError."""
+    if address != "auto":
+        _reachable(address)  # Ray itself tries for a quarter of an hour
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
     variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     variables["PYTHONPATH"] = os.pathsep.join(
@@ -84,6 +88,15 @@ def connect(ray: Any, address: str) -> None:
         raise BackendError("bad_request", f"There is no Ray cluster at {address}: {reason}.") from error
 
 
+def _reachable(address: str) -> None:
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError, OverflowError) as error:
+        hint = "It is HOST:PORT, as `ray start --head` tells it."
+        raise BackendError("bad_request", f"There is no Ray cluster at {address}.", hint) from error
+
+
 class _Pool:
     """Hands out batches, at most ``IN_FLIGHT`` a worker, and hands them out again when a worker is lost."""
 
@@ -91,6 +104,7 @@ class _Pool:
         self.ray, self.settings, self.wanted, self.cpus = ray, settings, workers, cpus
         self.workers: list[Worker] = []
         self.looked = -math.inf
+        self.losses, self.ended = 0, False
 
     def make(self, batches: list[list[Job]]) -> Iterator[list[dict[str, Any]]]:
         """Manifest lines of all jobs, as they come. Raises UnwritableError when nothing can be kept."""
@@ -105,20 +119,36 @@ class _Pool:
             tasks = {task: worker for worker in self.workers for task in worker.tasks}
             ready, _ = self.ray.wait(list(tasks), timeout=1.0)
             for task in ready:
-                yield from self._end(tasks[task].tasks.pop(task), task, waiting)
+                worker = tasks[task]
+                if task in worker.tasks:  # not when its worker was found lost a moment ago
+                    yield from self._end(worker, task, waiting)
 
-    def _end(self, batch: Batch, task: Any, waiting: deque[Batch]) -> Iterator[list[dict[str, Any]]]:
+    def _end(self, worker: Worker, task: Any, waiting: deque[Batch]) -> Iterator[list[dict[str, Any]]]:
         errors = self.ray.exceptions
         try:
-            yield self.ray.get(task)
+            records = self.ray.get(task)
         except errors.RayTaskError as error:
             # Maker.make turns what a job does wrong into records: this is the machine's fault, or ours
             if isinstance(error.cause, UnwritableError):
                 raise error.cause from error
             log.exception("a worker failed")
-            yield from self._again(batch, f"a worker failed ({type(error.cause).__name__})", waiting)
-        except (errors.RayError, errors.RaySystemError) as error:
-            yield from self._again(batch, f"its worker was lost ({type(error).__name__})", waiting)
+            yield from self._again(worker.tasks.pop(task), f"a worker failed ({type(error.cause).__name__})", waiting)
+        except errors.RayError as error:
+            yield from self._lost(worker, f"its worker was lost ({type(error).__name__})", waiting)
+        else:
+            self.ended = True
+            del worker.tasks[task]
+            yield records
+
+    def _lost(self, worker: Worker, reason: str, waiting: deque[Batch]) -> Iterator[list[dict[str, Any]]]:
+        """A new worker in its place; the batch that it was making has been tried, the one that waited has not."""
+        self.workers.remove(worker)
+        self.looked, self.losses = -math.inf, self.losses + 1
+        if not self.ended and self.losses >= HOPELESS:
+            raise BackendError("internal", f"{self.losses} workers ended before they had made anything: {reason}.")
+        making, *queued = worker.tasks.values()
+        waiting.extendleft(reversed(queued))
+        yield from self._again(making, reason, waiting)
 
     def _again(self, batch: Batch, reason: str, waiting: deque[Batch]) -> Iterator[list[dict[str, Any]]]:
         """Once more, each job alone: one of them may be what ended the worker."""
@@ -143,6 +173,6 @@ class _Pool:
         room = gpus or int(resources.get("CPU", 1) // self.cpus)
         count = min(self.wanted or max(room, 1), max(waiting, 1))
         for _ in range(count - len(self.workers)):
-            # Ray starts a lost actor again by itself; its tasks are ours to repeat
-            kind = self.ray.remote(max_restarts=-1, max_task_retries=0, **share)(run.Maker)
+            # repeating and starting again are ours: Ray would repeat what ends a worker for ever
+            kind = self.ray.remote(max_restarts=0, max_task_retries=0, **share)(run.Maker)
             self.workers.append(Worker(kind.remote(self.settings)))

@@ -183,6 +183,7 @@ def _run(jobs: list[Job], book: Manifest, store: Store, settings: Settings, say,
             told = time.monotonic()
             left = (len(waiting) + len(bad) - report.done - len(report.failed)) * report.seconds / max(report.done, 1)
             say(f"{report}; about {left:.0f} s left")
+    store.clear({job.name for job, _ in waiting})  # what workers left that were killed
     report.seconds = time.monotonic() - began
     return report
 

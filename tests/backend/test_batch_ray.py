@@ -6,7 +6,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -44,6 +43,7 @@ def cluster(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setenv("PYTHONPATH", str(Path(__file__).resolve().parent))
     patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    patch.setenv("RAY_worker_niceness", "0")
     from ray.cluster_utils import Cluster
 
     # Ray gives its agents 15 s to say which port they took, which a busy computer may not keep: they are told
@@ -133,12 +133,11 @@ def test_results_go_to_a_url_and_no_more_is_under_way_than_workers_can_hold(tmp_
     assert 2 <= most <= 4 * on_ray.IN_FLIGHT * 2
 
 
-def test_no_cluster_is_one_sentence(tmp_path, go, monkeypatch):
+def test_no_cluster_is_one_sentence(tmp_path):
     table = tmp_path / "jobs.json"
     table.write_text(json.dumps([{"prompt": "a person walks"}]), encoding="utf-8")
     settings = run.Settings(str(tmp_path / "out"), load=batch_model.Loader(tmp_path))
-    began = time.monotonic()
-    with pytest.raises(BackendError) as caught:
-        run.run(table, settings, say=lambda line: None, pool=on_ray.pool("127.0.0.1:1"))
-    assert "no Ray cluster at 127.0.0.1:1" in caught.value.message and "\n" not in caught.value.message
-    assert time.monotonic() - began < 300
+    for address in ("127.0.0.1:1", "nowhere", "ray://127.0.0.1:1"):
+        with pytest.raises(BackendError) as caught:
+            run.run(table, settings, say=lambda line: None, pool=on_ray.pool(address))
+        assert caught.value.message == f"There is no Ray cluster at {address}."
