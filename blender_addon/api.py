@@ -10,15 +10,17 @@ from dataclasses import fields
 
 import bpy
 
-from . import ask, captions, commit, properties, results, rework, runtime
+from . import ask, captions, commit, properties, results, rework, runtime, styles
 from .exchange import export_motion as export
 from .exchange import import_motion
+from .library import rank
 from .rig import RigError
-from .scene import takes
+from .scene import assets, takes
 from .service import Error
 
 __all__ = ["Error", "accept", "again", "animate", "bone_map", "caption", "change", "configure", "export",
-           "import_motion", "in_between", "regenerate", "reject", "reroll", "shutdown", "timings", "wait"]  # fmt: skip
+           "find", "import_motion", "in_between", "mark_asset", "regenerate", "reject", "reroll", "shutdown", "timings",
+           "train_style", "wait"]  # fmt: skip
 
 
 def animate(
@@ -268,6 +270,39 @@ def caption(
         frame_range=frame_range or item.frames,
     )
     return runtime.wait(task, progress)
+
+
+def mark_asset(action: bpy.types.Action) -> None:
+    """Make an action an asset: its caption becomes the description, the caption's words become tags; what somebody else
+    wrote there stays. Raises Error for an action of another file."""
+    try:
+        assets.mark(action)
+    except RigError as error:
+        raise Error("bad_request", str(error)) from error
+
+
+def find(text: str) -> "list[bpy.types.Action]":
+    """The actions of this file that fit ``text`` by name, caption or tags, best first; see ``library.rank``."""
+    actions = list(bpy.data.actions)
+    return [actions[index] for index, _score in rank(text, [assets.entry(action) for action in actions])]
+
+
+def train_style(
+    actions: "Sequence[bpy.types.Action]",
+    label: str,
+    *,
+    armature: bpy.types.Object | None = None,
+    commercial: bool = True,
+    steps: int = 300,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> str:
+    """Learn a style from captioned actions and install it; its name, for ``style`` of :func:`animate`.
+
+    label: what the panel calls it. armature: reads actions that no armature uses. commercial: whether the motion may be
+    used commercially. Takes minutes without a graphics card, in a process of its own. Raises Error.
+    """
+    styles.begin(list(actions), label, commercial=commercial, steps=steps, armature=armature)
+    return styles.wait(progress)["name"]
 
 
 def bone_map(armature: bpy.types.Object) -> dict[str, str | list[str] | None]:

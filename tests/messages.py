@@ -9,6 +9,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -171,6 +172,7 @@ def texts_of(path: Path) -> dict[str, int]:
     return reader.texts
 
 
+@cache
 def texts() -> dict[str, str]:
     """Every text -> where it stands first ("panels/base.py:12"), of the whole add-on."""
     found: dict[str, str] = {}

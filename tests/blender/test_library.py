@@ -140,6 +140,14 @@ def test_scripts_describe_many_at_once(walks, mannequin):
     assert texts == [words_of(walks[0]), words_of(walks[2])] and all(texts)
 
 
+def test_scripts_mark_and_find(walks):
+    walks[0].momug_words, walks[1].momug_words = "a person sits down", "a person strolls"
+    api.mark_asset(walks[0])
+    assert walks[0].asset_data.description == "a person sits down"
+    assert api.find("walking") == [walks[1]] and api.find("sitting") == [walks[0]]
+    assert api.find("zebra") == []
+
+
 def test_editing_undo_save_and_reload_lose_nothing(walks, mannequin, tmp_path):
     api.caption(mannequin)
     walks[2].momug_words = "  somebody   waves happily "

@@ -127,6 +127,18 @@ def test_training_writes_what_was_captured_and_the_pack_is_there(captioned, trai
     assert not service.running()  # the next start knows the pack
 
 
+def test_scripts_learn_a_style_too(captioned, trainer, mannequin):
+    seen = []
+    name = api.train_style(
+        captioned, "Proud Walk", armature=mannequin, steps=3, progress=lambda *told: seen.append(told)
+    )
+    assert name == "proud-walk" and seen[-1][::2] == ("style", 3)
+    assert styles.training() is None and styles.pack(name)["commercial"]
+    trainer("fails")
+    with pytest.raises(api.Error, match="None of the motions can be learnt from"):
+        api.train_style(captioned, "Other", armature=mannequin, steps=3)
+
+
 def test_progress_and_cancel(captioned, trainer):
     trainer("slow")
     settings().style_steps = 50
