@@ -21,16 +21,24 @@ PAUSE = 1.5  # seconds before the second try; doubled for each further one
 _PASSING = (http.client.HTTPException, ConnectionError, TimeoutError)
 
 
-def fetch(url: str, file: Path, sha256: str, on_bytes: Callable[[int], None], opener, pause: float = PAUSE) -> None:
+def fetch(
+    url: str,
+    file: Path,
+    sha256: str,
+    on_bytes: Callable[[int], None],
+    opener,
+    pause: float = PAUSE,
+    timeout: float = TIMEOUT,
+) -> None:
     """Bring ``url`` to ``file``, whose SHA-256 must be ``sha256`` (not checked when that is empty).
 
     ``file`` with ".part" at its end keeps what has come so far, across calls and processes; ``on_bytes(n)`` tells how
     many bytes are there. A damaged file is fetched once more from its start. Raises EnvironmentProblem for a wrong
-    SHA-256, urllib.error.URLError and OSError for the rest.
+    SHA-256, urllib.error.URLError and OSError for the rest. ``timeout``: seconds without a byte.
     """
     part = file.with_name(file.name + ".part")
     for attempt in (1, 2):
-        _complete(url, part, on_bytes, opener, pause)
+        _complete(url, part, on_bytes, opener, pause, timeout)
         found = digest(part)
         if not sha256 or found == sha256:
             os.replace(part, file)
@@ -45,12 +53,12 @@ def fetch(url: str, file: Path, sha256: str, on_bytes: Callable[[int], None], op
     )
 
 
-def _complete(url: str, part: Path, on_bytes: Callable[[int], None], opener, pause: float) -> None:
+def _complete(url: str, part: Path, on_bytes: Callable[[int], None], opener, pause: float, timeout: float) -> None:
     failures = 0
     while True:
         before = part.stat().st_size if part.exists() else 0
         try:
-            _continue(url, part, on_bytes, opener)
+            _continue(url, part, on_bytes, opener, timeout)
             return
         except urllib.error.HTTPError as error:
             if error.code < 500:
@@ -66,18 +74,18 @@ def _complete(url: str, part: Path, on_bytes: Callable[[int], None], opener, pau
         time.sleep(pause * 2 ** (failures - 1))
 
 
-def _continue(url: str, part: Path, on_bytes: Callable[[int], None], opener) -> None:
+def _continue(url: str, part: Path, on_bytes: Callable[[int], None], opener, timeout: float) -> None:
     """Read from where ``part`` ends to the end of the file. Raises http.client.IncompleteRead when the line breaks."""
     have = part.stat().st_size if part.exists() else 0
     headers = {"Range": f"bytes={have}-"} if have else {}
     try:
-        answer = opener.open(request(url, **headers), timeout=TIMEOUT)
+        answer = opener.open(request(url, **headers), timeout=timeout)
     except urllib.error.HTTPError as error:
         if error.code == 416 and have:  # nothing is left to send: it was complete, or it is another file
             if error.headers.get("Content-Range", "").rpartition("/")[2] == str(have):
                 return
             part.unlink()
-            _continue(url, part, on_bytes, opener)
+            _continue(url, part, on_bytes, opener, timeout)
             return
         raise
     with answer:

@@ -250,7 +250,7 @@ def bring(made: plan.Plan, places: Sources, report: Report, name: str, log: Path
         def on_bytes(here: int, before: int = before, item: plan.Item = item) -> None:
             report("download", before + here, total, label=item.name)
 
-        fetch(wheel.url, file, wanted, on_bytes, places.opener)
+        fetch(wheel.url, file, wanted, on_bytes, places.opener, timeout=places.settings.timeout)
         before += file.stat().st_size
         wheels.append((item, file))
     return wheels

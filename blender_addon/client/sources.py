@@ -8,6 +8,7 @@ import ast
 import base64
 import functools
 import html.parser
+import http.client
 import json
 import re
 import ssl
@@ -21,7 +22,8 @@ from pathlib import Path
 from .platforms import Target, normal, rank, split
 from .problems import EnvironmentProblem
 
-TIMEOUT = 30.0  # seconds without a byte
+TIMEOUT = 30.0  # seconds without a byte; pip's own setting counts where it is longer
+TRIES = 3  # for a page
 JSON_PAGE = "application/vnd.pypi.simple.v1+json"
 AGENT = "momug-installer"
 
@@ -45,6 +47,7 @@ class Settings:
     folders: list[Path] = field(default_factory=list)
     proxy: str = ""
     certificate: str = ""
+    timeout: float = TIMEOUT
 
 
 def pip_settings(python: Path, env: dict[str, str], options: dict | None = None) -> Settings:
@@ -73,7 +76,14 @@ def pip_settings(python: Path, env: dict[str, str], options: dict | None = None)
         indexes += values.get("extra-index-url", "").split()
     indexes = sorted(filter(None, indexes), key=lambda url: not url.startswith("file:"))  # what is at hand first
     folders = [_local(place) for place in values.get("find-links", "").split()]
-    return Settings(indexes, [folder for folder in folders if folder], values.get("proxy", ""), values.get("cert", ""))
+    timeout = values.get("default-timeout") or values.get("timeout") or ""
+    return Settings(
+        indexes,
+        [folder for folder in folders if folder],
+        values.get("proxy", ""),
+        values.get("cert", ""),
+        max(TIMEOUT, float(timeout) if timeout.replace(".", "", 1).isdigit() else 0.0),
+    )
 
 
 def _local(place: str) -> Path | None:
@@ -155,7 +165,7 @@ class Sources:
             return wheel.size
         ask = request(wheel.url)
         ask.method = "HEAD"
-        with self.opener.open(ask, timeout=TIMEOUT) as answer:
+        with self.opener.open(ask, timeout=self.settings.timeout) as answer:
             return int(answer.headers.get("Content-Length") or 0)
 
     def _page(self, index: str, name: str) -> tuple[Found, ...]:
@@ -163,14 +173,25 @@ class Sources:
         if url.startswith("file:"):
             file = Path(urllib.request.url2pathname(urllib.parse.urlsplit(url).path), "index.html")
             return _from_html(file.read_text(encoding="utf-8"), url) if file.is_file() else ()
-        try:
-            with self.opener.open(request(url, Accept=f"{JSON_PAGE}, text/html;q=0.1"), timeout=TIMEOUT) as page:
-                text, kind, url = page.read().decode("utf-8"), page.headers.get_content_type(), page.url
-        except urllib.error.HTTPError as error:
-            if error.code == 404:  # this index does not have it
-                return ()
-            raise
+        for attempt in range(1, TRIES + 1):
+            try:
+                text, kind, url = self._read(url)
+                break
+            except urllib.error.HTTPError as error:
+                if error.code == 404:  # this index does not have it
+                    return ()
+                if error.code < 500 or attempt == TRIES:
+                    raise
+            except (OSError, http.client.HTTPException):
+                if attempt == TRIES:
+                    raise
         return _from_json(text, url) if kind == JSON_PAGE else _from_html(text, url)
+
+    def _read(self, url: str) -> tuple[str, str, str]:
+        """Text, kind and last address of a page."""
+        asked = request(url, Accept=f"{JSON_PAGE}, text/html;q=0.1")
+        with self.opener.open(asked, timeout=self.settings.timeout) as page:
+            return page.read().decode("utf-8"), page.headers.get_content_type(), page.url
 
 
 def in_folder(folder: Path) -> tuple[Found, ...]:

@@ -23,7 +23,7 @@ TITLES = {
     installation.BUSY: "Working",
     installation.FAILED: "Failed",
 }
-SHOWN_PACKAGES, SHOWN_LINES = 8, 6
+SHOWN_PACKAGES, SHOWN_LINES = 8, 3
 
 
 class MOMUG_PT_backend(Sidebar, bpy.types.Panel):
@@ -46,10 +46,10 @@ def draw_state(layout, context) -> None:
     paragraph(layout, context, shown.sentence, ICONS[shown.code], alert=shown.code == installation.FAILED)
     if shown.hint:
         paragraph(layout, context, shown.hint, "BLANK1")
-    for line in shown.details.splitlines()[-SHOWN_LINES:]:
-        row = layout.row()
-        row.scale_y = 0.7
-        row.label(text=line)
+    if shown.details:
+        box = layout.box()
+        for line in shown.details.splitlines()[-SHOWN_LINES:]:
+            paragraph(box, context, line, boxed=True)
     facts = installation.facts()
     if facts:
         column = layout.column(align=True)
