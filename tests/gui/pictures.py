@@ -10,7 +10,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -173,12 +172,22 @@ def files(window: Window):
 
 @picture("backend")
 def backend_panel(window: Window):
+    window.do("addon('preferences').get().backend_command = ''")
+    window.do("addon('installation').look_again()")
     window.expand(BACKEND)
-    idle = shot(window, "idle")
+    window.press("momug.plan_installation")
+    window.until("addon('installation').the_installer().state == 'planned'")
+    planned = shot(window, "plan")
+    window.press("momug.forget_plan")
+    backend(window)
+    window.do("addon('installation').look_again()")
     window.press("momug.load_backend")
-    window.until("backend()")
-    window.until("addon('service').current().state == 'ready'")
-    return [idle, shot(window, "loaded")]
+    window.until("addon('service').current() is not None and addon('service').current().state == 'ready'")
+    loaded = shot(window, "loaded")
+    backend(window, "die_start")
+    window.press("momug.load_backend")
+    window.until("addon('installation').state().code == 'failed'")
+    return [planned, loaded, shot(window, "failed")]
 
 
 @picture("bone-map")
@@ -215,7 +224,8 @@ def main() -> int:
         sys.exit(reason)
     chosen.out.mkdir(parents=True, exist_ok=True)
     failed = 0
-    with windows.opened(MOMUG_STYLES=tempfile.gettempdir()) as window:
+    bare = {"MOMUG_BACKEND_PYTHON": "", "MOMUG_STYLES": "MoMug styles", "MOMUG_CACHE": "MoMug cache"}
+    with windows.opened(**bare) as window:  # nothing is installed in the window's own folder
         window.do("bpy.context.preferences.system.use_region_overlap = False")  # a plain background
         window.open_sidebar()
         for name in chosen.names or _all:

@@ -98,6 +98,7 @@ class Window:
         with open(self.log, "wb") as log:
             self.blender = subprocess.Popen(
                 [*command, str(questions), str(answers)],
+                cwd=folder,
                 env=self.env,
                 pass_fds=[questions, answers],
                 stdin=subprocess.DEVNULL,
