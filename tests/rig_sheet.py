@@ -1,6 +1,6 @@
-"""One motion on many rigs, in one picture, to be looked at: no twisted limb, no sliding foot, no backwards knee.
+"""The same motions on many rigs, in one picture, to be looked at: no twisted limb, no sliding foot, no backwards knee.
 
-``python tests/rig_sheet.py PICTURE.png [--motion FILE.bvh] [--rigs FOLDER]`` in an environment with bpy. A row for the
+``python tests/rig_sheet.py PICTURE.png [--motions FILE.bvh ...] [--rigs FOLDER]``, where bpy is. A row for the
 mannequin, for Blender's own Rigify metarig, for the rig generated from it by FK and by IK, and for every character in
 FOLDER (any file that the add-on reads, or folders that hold one). Numbers are printed beside: what the feet slide while
 they touch the ground, how far knees bend the wrong way, and what a capture of the result differs by.
@@ -27,8 +27,8 @@ from blender_addon.scene import armature as armatures  # noqa: E402
 from blender_addon.scene import capture, keys, mannequin, render  # noqa: E402
 from blender_addon.scene.import_rig import READABLE, import_rig  # noqa: E402
 
-CELL = (190, 236)
-PICTURES = 6
+CELL = (150, 186)
+PICTURES = 3
 
 
 def metarig() -> bpy.types.Object:
@@ -105,15 +105,19 @@ def backwards(motion: CanonicalMotion, side: str) -> float:
     return float(max(0.0, -np.degrees(2.0 * np.arctan2(q[:, 1] * np.sign(q[:, 0]), np.abs(q[:, 0]))).min()))
 
 
-def stacked(rows: list[Path], out: Path) -> None:
+def pixels_of(path: Path) -> np.ndarray:
+    """A picture (height,width,4), top row first."""
+    image = bpy.data.images.load(str(path))
+    pixels = np.empty(len(image.pixels), dtype=np.float32)
+    image.pixels.foreach_get(pixels)
+    pixels = pixels.reshape(image.size[1], image.size[0], 4)[::-1]
+    bpy.data.images.remove(image)
+    return pixels
+
+
+def stacked(rows: list[list[Path]], out: Path) -> None:
     """Rows one below the other, half of them beside the other half, in one PNG."""
-    pictures = []
-    for row in rows:
-        image = bpy.data.images.load(str(row))
-        pixels = np.empty(len(image.pixels), dtype=np.float32)
-        image.pixels.foreach_get(pixels)
-        pictures.append(pixels.reshape(image.size[1], image.size[0], 4)[::-1])
-        bpy.data.images.remove(image)
+    pictures = [np.concatenate([pixels_of(part) for part in row], axis=1) for row in rows]
     half = -(-len(pictures) // 2)
     width, height = pictures[0].shape[1], max(picture.shape[0] for picture in pictures)
     sheet = np.ones((half * height, 2 * width + 12, 4), dtype=np.float32)
@@ -129,23 +133,25 @@ def stacked(rows: list[Path], out: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description="One motion on many rigs in one picture.")
     parser.add_argument("picture", type=Path)
-    parser.add_argument("--motion", type=Path, help=".bvh, .glb, ... (default: a walk that is made here)")
+    parser.add_argument("--motions", type=Path, nargs="*", help=".bvh, .glb, ... (default: a walk that is made here)")
     parser.add_argument("--rigs", type=Path, help="folder with characters")
     options = parser.parse_args()
-    motion = read(options.motion).resample(30.0)
-    rows = []
+    motions = [read(path).resample(30.0) for path in options.motions or [None]]
+    rows: list[list[Path]] = []
     with tempfile.TemporaryDirectory(prefix="momug-sheet-") as scratch:
         for name, (make, how) in characters(options.rigs).items():
             empty()
             armature = make()
             bpy.context.scene.render.fps = 30
             rig, mapping = armatures.read_mapped(armature)
-            animation = retarget(motion, rig, mapping.require(), 30.0, **how)
-            keys.write_action(armature, animation, name, 1)
-            print(f"{name:<24}{measures(armature, motion)}", *animation.warnings, flush=True)
-            frames = [int(round(f)) for f in np.linspace(1, animation.frames, PICTURES)]
-            row = Path(scratch) / f"{len(rows):03d}.png"
-            rows.append(render.contact_sheet(armature, row, frames, PICTURES, CELL, title=name))
+            rows.append([])
+            for motion in motions:
+                animation = retarget(motion, rig, mapping.require(), 30.0, **how)
+                keys.write_action(armature, animation, name, 1)
+                print(f"{name:<24}{measures(armature, motion)}", *animation.warnings, flush=True)
+                frames = [int(round(f)) for f in np.linspace(1, animation.frames, PICTURES)]
+                part = Path(scratch) / f"{len(rows):03d}-{len(rows[-1])}.png"
+                rows[-1].append(render.contact_sheet(armature, part, frames, PICTURES, CELL, title=name))
         stacked(rows, options.picture)
     print(options.picture)
     return 0
