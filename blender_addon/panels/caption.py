@@ -9,6 +9,7 @@ from ..translations import tr
 from .base import Sidebar, columns, paragraph
 
 ROWS = 5
+NARROW = 40  # letters across the sidebar
 
 
 class MOMUG_PT_caption(Sidebar, bpy.types.Panel):
@@ -81,16 +82,19 @@ def draw_queue(layout, queue) -> None:
 class MOMUG_UL_actions(bpy.types.UIList):
     """The actions of this file, with what is said of them."""
 
-    def draw_item(self, _context, layout, _data, action, _icon, _active, _property, _index=0, _flag=0):
+    def draw_item(self, context, layout, _data, action, _icon, _active, _property, _index=0, _flag=0):
+        caption = assets.caption_of(action)
+        both = caption and columns(context) > NARROW  # a narrow sidebar shows the caption of the picked one, below
         row = layout.row(align=True)
-        split = row.split(factor=0.55, align=True)
+        split = row.split(factor=0.55 if both else 1.0, align=True)
         left = split.row(align=True)
         if action.library is None:
             left.prop(action, "momug_ticked", text="")
             left.prop(action, "name", text="", emboss=False, icon="ASSET_MANAGER" if action.asset_data else "NONE")
         else:
             left.label(text=action.name, icon="LINKED", translate=False)
-        split.label(text=assets.caption_of(action), translate=False)
+        if both:
+            split.label(text=caption, translate=False)
 
     def draw_filter(self, _context, _layout):
         """The search above the list is the filter."""
