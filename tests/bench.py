@@ -158,8 +158,7 @@ def rigify_rows(table: Table) -> None:
 
     names = ["bone map of a generated Rigify rig", "retarget and keyframes of 10 s on its controls"]
     names.append("capture of the same 10 s from its controls")
-    if not hasattr(bpy.ops.pose, "rigify_generate"):
-        bpy.ops.preferences.addon_enable(module="rigify")
+    bpy.ops.preferences.addon_enable(module="rigify")
     bpy.ops.object.armature_basic_human_metarig_add()
     bpy.ops.pose.rigify_generate()
     bpy.context.scene.render.fps = 30
