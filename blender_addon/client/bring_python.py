@@ -9,8 +9,9 @@ import sys
 import zipfile
 from pathlib import Path
 
-from . import gpu, plan, setup, sources
+from . import gpu, plan, sources
 from .environment import EnvironmentProblem, child_environment, log_file, no_window, paths
+from .fetching import Report, bring
 from .platforms import this_computer
 from .problems import explain, from_error
 from .running import run
@@ -18,7 +19,7 @@ from .running import run
 VERSION = "3.11"
 
 
-def fetch_python(runner: Path, report: setup.Report) -> None:
+def fetch_python(runner: Path, report: Report) -> None:
     """Fetch uv with the index settings of ``runner``'s pip, and a Python with uv. Raises EnvironmentProblem."""
     log = log_file("setup-python")
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -28,7 +29,7 @@ def fetch_python(runner: Path, report: setup.Report) -> None:
     made = plan.Plan(target, gpu.Build(gpu.DEFAULT, ""), "", items)
     places = sources.Sources(sources.pip_settings(runner, child_environment(), no_window()))
     try:
-        wheel = setup.bring(made, places, report, "uv", log)[0][1]
+        wheel = bring(made, places, report, "uv")[0][1]
         tool = _unpack(wheel, paths.cache_folder() / "uv")
     except OSError as error:
         raise from_error(error, "Python for the model", paths.cache_folder(), log) from error

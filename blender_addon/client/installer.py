@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from . import environment, interpreters, plan, setup
+from . import environment, fetching, interpreters, plan, setup
 from .environment import child_environment, paths
 from .problems import EnvironmentProblem, from_error
 from .process import BackendProcess
@@ -229,7 +229,7 @@ class Installer:
 
 def wheel_folder_problem(made: plan.Plan) -> EnvironmentProblem | None:
     """Why a folder of wheels cannot be installed from, or None."""
-    return setup.missing_wheels(made.folder, made.missing) if made.folder and made.missing else None
+    return fetching.missing_wheels(made.folder, made.missing) if made.folder and made.missing else None
 
 
 def summary(made: plan.Plan) -> list[str]:

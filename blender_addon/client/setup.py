@@ -14,14 +14,11 @@ import subprocess
 import sys
 import urllib.error
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import base_model, environment, gpu, plan, sources
-from .download import digest, fetch
 from .environment import (
     EnvironmentProblem,
-    NotOffered,
     check_disk,
     child_environment,
     downloads_folder,
@@ -32,11 +29,12 @@ from .environment import (
     remove_folder,
     write_record,
 )
+from .fetching import bring, missing_wheels
 from .interpreters import BACKEND_PYTHONS, find_python
 from .platforms import Target, this_computer
 from .problems import explain, from_error
 from .running import run
-from .sources import Found, Settings, Sources
+from .sources import Settings, Sources
 
 Report = Callable[..., None]
 
@@ -180,7 +178,7 @@ def _install(
             if made.missing and not only:
                 raise missing_wheels(folder, made.missing)
             check_disk(made.disk + plan.RESERVE, f"the {name} environment")
-            wheels = bring(made, places, report, name, log)
+            wheels = bring(made, places, report, name)
             chosen = [file for item, file in wheels if item.name != base_model.NAME]
             _pip_install(name, own, chosen, report, log, again=only is not None)
             if one is not builds[-1] and only is None:
@@ -197,76 +195,6 @@ def _install(
                 file.unlink()
         return one.kind, one is not builds[-1] and only is None
     raise AssertionError("there is always a build")
-
-
-def missing_wheels(folder: Path, names: list[str]) -> EnvironmentProblem:
-    """The problem of an incomplete folder of wheels."""
-    shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-    return EnvironmentProblem(
-        f"{len(names)} wheels are missing in {folder}: {shown}.",
-        "Make the folder again on a computer with internet: python3 build.py wheels --out FOLDER "
-        "--platform win|mac|linux --python 3.11.",
-        "missing_wheels",
-    )
-
-
-def bring(made: plan.Plan, places: Sources, report: Report, name: str, log: Path) -> list[tuple[plan.Item, Path]]:
-    """Every wheel of a plan on this computer, verified: where it lies already, or downloaded and resumable."""
-    folder = downloads_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    report("locate", 0, len(made.items), text=f"{name}: looking for {len(made.items)} packages")
-    with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda item: _locate(item, made.target, places, folder), made.items))
-    for item, wheel in zip(made.items, found, strict=True):
-        if wheel is None:
-            raise NotOffered(
-                f"{item.name} {item.version} is not offered for {made.target.label}.",
-                f"Looked at {', '.join(map(str, [*places.settings.folders, *places.settings.indexes]))}.",
-                "not_offered",
-            )
-    total = sum(wheel.size or item.size for item, wheel in zip(made.items, found, strict=True) if not wheel.path)
-    if total:
-        report("download", 0, total, text=f"{name}: downloading {plan.in_words(total)}")
-    wheels, before = [], 0
-    for item, wheel in zip(made.items, found, strict=True):
-        wanted = item.sha256 if wheel.filename == item.filename else wheel.sha256
-        if wheel.path:
-            if wanted and digest(wheel.path) != wanted:
-                if wheel.path.parent != folder:
-                    raise EnvironmentProblem(
-                        f"The file {wheel.path.name} is damaged, or another one (its SHA-256 differs).",
-                        f"Copy it into {wheel.path.parent} again.",
-                        "wrong_hash",
-                    )
-                wheel.path.unlink()
-                return bring(made, places, report, name, log)
-            wheels.append((item, wheel.path))
-            continue
-        size = wheel.size or item.size
-        if size > 10_000_000:
-            report("download", before, total, text=f"{name}: downloading {wheel.filename} ({plan.in_words(size)})")
-        file = folder / wheel.filename
-
-        def on_bytes(here: int, before: int = before, item: plan.Item = item) -> None:
-            report("download", before + here, total, label=item.name)
-
-        fetch(wheel.url, file, wanted, on_bytes, places.opener, timeout=places.settings.timeout)
-        before += file.stat().st_size
-        wheels.append((item, file))
-    return wheels
-
-
-def _locate(item: plan.Item, target: Target, places: Sources, folder: Path) -> Found | None:
-    if item.filename and (folder / item.filename).is_file():
-        return Found(item.filename, path=folder / item.filename, size=item.size, sha256=item.sha256)
-    found = places.find(item.name, item.version, target)
-    if found is None and item.index and places.settings.indexes:
-        found = places.find(item.name, item.version, target, item.index)
-    if found and not found.path and (folder / found.filename).is_file():
-        return Found(found.filename, path=folder / found.filename, size=found.size, sha256=found.sha256)
-    if found and not found.path and not found.size and not item.size:
-        return dataclasses.replace(found, size=places.size(found))
-    return found
 
 
 def _pip_install(name: str, own: Path, wheels: list[Path], report: Report, log: Path, again: bool) -> None:
@@ -364,7 +292,7 @@ def convert_base(own: Path, report: Report, folder: Path | None = None, thorough
         settings = Settings(folders=[folder]) if folder else sources.pip_settings(own, child_environment(), no_window())
         log = log_file("setup-base")
         try:
-            return bring(made, Sources(settings), report, "base model", log)[0][1]
+            return bring(made, Sources(settings), report, "base model")[0][1]
         except (OSError, urllib.error.URLError) as error:
             raise from_error(error, "base model", paths.cache_folder(), log) from error
 
@@ -398,7 +326,7 @@ def wheels(report: Report, out: Path, target: Target, build: gpu.Build, settings
     out.mkdir(parents=True, exist_ok=True)
     log = log_file("wheels")
     try:
-        for _, file in bring(made, Sources(settings), report, "wheels", log):
+        for _, file in bring(made, Sources(settings), report, "wheels"):
             if file.parent != out:
                 shutil.copyfile(file, out / file.name)
             if file.parent == downloads_folder():

@@ -159,6 +159,11 @@ class Sources:
                 return found
         return None
 
+    def names(self) -> list[str]:
+        """Where was looked, without the passwords of private indexes."""
+        indexes = [re.sub(r"//[^/@]*@", "//", url) for url in self.settings.indexes]
+        return [*map(str, self.settings.folders), *indexes]
+
     def size(self, wheel: Found) -> int:
         """Bytes of a wheel; asks its server when its page did not tell, 0 when that does not tell either."""
         if wheel.size or not wheel.url:
