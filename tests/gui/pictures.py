@@ -179,6 +179,8 @@ def backend_panel(window: Window):
     window.until("addon('installation').the_installer().state == 'planned'")
     planned = shot(window, "plan")
     window.press("momug.forget_plan")
+    window.until("addon('installation').the_installer().state == 'idle'")
+    window.do("addon('preferences').get().log_folder = 'MoMug logs'")
     backend(window)
     window.do("addon('installation').look_again()")
     window.press("momug.load_backend")

@@ -124,6 +124,7 @@ def test_every_section_opens(window):
     for name in sections:
         window.expand(name)
         assert [open for open in window.redrawn() if open in sections] == [name]
+    window.expand("MOMUG_PT_character", "MOMUG_PT_motion", "MOMUG_PT_result", "MOMUG_PT_caption")  # as it was
 
 
 def test_a_stranger_with_a_mixamo_character_and_the_real_model(window):
