@@ -82,7 +82,8 @@ def report(_phase: str, _done: int = 0, _total: int = 0, text: str = "", label: 
 def set_up(blenders: str = "all", thorough: bool = False) -> tuple[Path, dict[Blender, Path]]:
     """Make or repair the environments and the base model. Returns the backend's Python and one Python per Blender.
 
-    ``blenders``: "all" that can be had, or "one" (the newest) for the demo. Raises EnvironmentProblem.
+    ``blenders``: "all" that can be had, or "one" (the newest) for the demo; ``thorough``: the base model's files are
+    compared with their hashes. Raises EnvironmentProblem.
     """
     wanted = BLENDERS if blenders == "all" else BLENDERS[-1:]
     with environment.set_up_lock(say):
@@ -93,7 +94,6 @@ def set_up(blenders: str = "all", thorough: bool = False) -> tuple[Path, dict[Bl
             lambda: find_python(BACKEND_PYTHONS),
             report,
             check=setup.CHECK_BACKEND,
-            thorough=thorough,
         )
         setup.convert_base(backend, report, thorough=thorough)
         made: dict[Blender, Path] = {}
