@@ -85,7 +85,8 @@ def measures(armature: bpy.types.Object, motion: CanonicalMotion) -> str:
     leg += np.linalg.norm(heads[mapping.bone("left_knee")][0] - heads[mapping.bone("left_ankle")][0])
     size = leg / np.abs(canonical.REST_OFFSETS[[canonical.INDEX["left_knee"], canonical.INDEX["left_ankle"]], 1]).sum()
     for column, joint in enumerate(canonical.CONTACT_JOINTS):
-        if mapping.bone(joint):
+        # Feet stand and turn on their balls
+        if joint.endswith("foot") and mapping.bone(joint):
             path = heads[mapping.bone(joint)][:, :2] / size
             touch = motion.contacts[:frames, column] > 0.5
             held = touch[1:] & touch[:-1]
