@@ -130,9 +130,8 @@ def _check_space(blenders: tuple[Blender, ...]) -> None:
     needed += sum(BLENDER_BYTES for blender in blenders if not environment.ready_python(blender.folder))
     if needed:
         environment.check_disk(needed, "the set-up")
-        say(
-            f"Set-up takes up to {needed / 1e9:.1f} GB in {paths.cache_folder()} ({plan.free_space() / 1e9:.1f} GB are free)"
-        )
+        free = plan.in_words(plan.free_space())
+        say(f"Set-up takes up to {plan.in_words(needed)} in {paths.cache_folder()} ({free} are free)")
 
 
 def command_setup(_arguments: argparse.Namespace) -> int:
