@@ -158,12 +158,13 @@ def write_extension(folder: Path, wheels: list[Path], python: str = "") -> Path:
     (addon / "backend").mkdir()
     for name in ("__init__.py", "paths.py", "protocol.py"):
         shutil.copy(ROOT / "backend" / name, addon / "backend" / name)
-    pins = "".join(f"{wheel.name.split('-')[0]}=={wheel.name.split('-')[1]}\n" for wheel in wheels)
+    version = {wheel: wheel.name.split("-")[1].partition("+")[0] for wheel in wheels}
+    pins = "".join(f"{wheel.name.split('-')[0]}=={version[wheel]}\n" for wheel in wheels)
     (addon / "backend" / "requirements.txt").write_text(pins, encoding="utf-8")
     packages = [
         {
             "name": wheel.name.split("-")[0],
-            "version": wheel.name.split("-")[1],
+            "version": version[wheel],
             "licence": "MIT",
             "grows": 2.0,
             "wheels": [[wheel.name, wheel.stat().st_size, sha256(wheel)]],

@@ -166,6 +166,7 @@ def _install(
         builds = [one for one in builds if one.kind == build] or builds
     if not any(pin == "torch" for pin, _ in plan.pins(text, target.system)):
         builds = builds[:1]
+    builds = _within(builds, text, target, folder, base)
     settings = Settings(folders=[folder]) if folder else sources.pip_settings(own, child_environment(), no_window())
     places = Sources(settings)
     first_problem: EnvironmentProblem | None = None
@@ -195,6 +196,13 @@ def _install(
                 file.unlink()
         return one.kind, one is not builds[-1] and only is None
     raise AssertionError("there is always a build")
+
+
+def _within(builds: list[gpu.Build], text: str, target: Target, folder: Path | None, base: bool) -> list[gpu.Build]:
+    """The builds that a folder of wheels holds; the first one when it holds none, so that what is missing is told."""
+    if folder is None:
+        return builds
+    return [one for one in builds if not plan.make(text, target, one, "", folder, base).missing] or builds[:1]
 
 
 def _pip_install(name: str, own: Path, wheels: list[Path], report: Report, log: Path, again: bool) -> None:
@@ -342,7 +350,8 @@ def describe(device: str = "auto", folder: Path | None = None, online: bool = Fa
     python = find_python(BACKEND_PYTHONS)
     target = target_of(python)
     builds, why = gpu.builds(target, gpu.cards() if device != "cpu" else [], device)
-    made = plan.make(paths.REQUIREMENTS.read_text(encoding="utf-8"), target, builds[0], why, folder)
+    text = paths.REQUIREMENTS.read_text(encoding="utf-8")
+    made = plan.make(text, target, _within(builds, text, target, folder, True)[0], why, folder)
     if online and folder is None and made.unknown:
         places = Sources(Settings())
         made.items = [item if item.size or not item.index else _ask_size(item, target, places) for item in made.items]

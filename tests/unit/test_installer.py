@@ -30,8 +30,9 @@ def momug(tmp_path, monkeypatch, shop):
     """The packaged extension's ``client.installer``, whose model needs six tiny packages and one of 3 MB."""
     wheels = []
     for name in PACKAGES:
-        code = TORCH if name == "torch" else ""
-        wheels.append(write_wheel(shop.folder, name, code=code, ballast=3_000_000 if name == SLOW else 0))
+        # a local version, so that PyTorch's own index is not asked
+        version, code = ("1.0+cpu", TORCH) if name == "torch" else ("1.0", "")
+        wheels.append(write_wheel(shop.folder, name, version, code, 3_000_000 if name == SLOW else 0))
     addon = write_extension(tmp_path / "extensions", wheels)
     base = tmp_path / "base"
     base.mkdir()
@@ -181,6 +182,14 @@ def test_a_folder_of_wheels_needs_no_network(momug, worker, shop, monkeypatch):
     worker.start(momug.INSTALL, folder=folder)
     assert ended(worker) == momug.DONE, worker.problem
     assert shop.asked == [] and len(list(folder.glob("*.whl"))) == len(PACKAGES)
+
+
+def test_a_folder_with_another_build_of_pytorch_will_do(momug, worker, shop):
+    for file in shop.folder.glob("torch-*"):
+        file.unlink()
+    write_wheel(shop.folder, "torch", "1.0", TORCH)
+    worker.look(folder=shop.folder)
+    assert ended(worker) == momug.PLANNED and not worker.plan.missing
 
 
 def test_missing_wheels_are_named_before_anything_is_made(momug, worker, shop):
