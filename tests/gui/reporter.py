@@ -57,7 +57,8 @@ def hover() -> str:
 
 
 def drawn() -> "dict[str, int]":
-    """How often the body of each panel of the add-on was drawn so far; with "" the sidebar itself."""
+    """How often the body of each panel of the add-on was drawn so far; with "" the sidebar itself, and the
+    file browser's line with the path."""
     return dict(_drawn)
 
 
@@ -180,6 +181,8 @@ def _start():
         cls.append(_count(cls.__name__))
     sidebar = _count("")
     bpy.types.SpaceView3D.draw_handler_add(lambda: sidebar(None, None), (), "UI", "POST_PIXEL")
+    path = _count("path of the file browser")
+    bpy.types.SpaceFileBrowser.draw_handler_add(lambda: path(None, None), (), "UI", "POST_PIXEL")
     bpy.context.preferences.view.show_splash = False
     bpy.context.preferences.system.viewport_aa = "OFF"  # every processor cycle counts where no graphics card is
     bpy.app.timers.register(_tick, persistent=True)

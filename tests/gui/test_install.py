@@ -44,7 +44,7 @@ def test_install_and_remove_with_a_folder_of_wheels(bare, wheels, tmp_path):
     bare.expand("MOMUG_PT_backend")
     assert "not installed" in bare.ask("addon('installation').state().sentence")
     bare.press("momug.choose_wheels")
-    bare.until("area('FILE_BROWSER') is not None and area('FILE_BROWSER').spaces.active.params is not None")
+    bare.until("drawn().get('path of the file browser')")
     left, top, width, height = bare.ask("box('WINDOW', 'FILE_BROWSER')")
     bare.point(left + width // 2, top + height // 2)
     bare.xdotool("key", "ctrl+l")

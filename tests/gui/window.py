@@ -172,9 +172,11 @@ class Window:
         self.xdotool("mousemove", x, y)
 
     def click(self, x: int, y: int, button: int = 1) -> None:
-        self.xdotool("mousemove", x - 1, y)
+        self.point(x - 1, y)
         self.ask("None")  # Blender has seen the pointer come
-        self.xdotool("mousemove", x, y, "click", button)
+        self.point(x, y)
+        self.ask("None")  # and has left the button beside it
+        self.xdotool("click", button)
         self.ask("None")
 
     def key(self, *keys: str) -> None:
@@ -202,7 +204,7 @@ class Window:
         before = self.ask("drawn()")
         self.do("region().tag_redraw()")
         after = self.until("drawn()", lambda now: now.get("", 0) > before.get("", 0))
-        return {name for name in after if name and after[name] != before.get(name)}
+        return {name for name in after if name.startswith("MOMUG") and after[name] != before.get(name)}
 
     def collapse(self) -> None:
         """Close every section: above a section all are closed already, so its header is at a known place."""
