@@ -50,6 +50,9 @@ def parse(arguments: "list[str] | None" = None) -> argparse.Namespace:
         parser.add_argument("--motions", type=Path, metavar="DIR", help="take DIR/<name>.npz instead of the model")
     parser.add_argument("--model", default="momug")
     options = parser.parse_args(arguments)
+    for name, value in vars(options).items():
+        if isinstance(value, Path):  # Blender takes only whole paths, and counts others from the open file
+            setattr(options, name, value.expanduser().absolute())
     options.captions = captions
     return options
 
@@ -161,7 +164,7 @@ def animate_all(options: argparse.Namespace, tools: Tools, say) -> "tuple[int, i
     formats = [part.strip().lower() for part in options.formats.split(",") if part.strip()]
     if not formats or set(formats) - set(FORMATS):
         raise Stop(f"The formats have to be some of {', '.join(FORMATS)}.")
-    default = str(options.rig.expanduser().resolve()) if options.rig else bpy.data.filepath
+    default = str(options.rig.resolve()) if options.rig else bpy.data.filepath
     states, failed, done, earlier = tools.manifest, {}, 0, 0
     try:
         table = tools.jobs.read(options.jobs, options.model)

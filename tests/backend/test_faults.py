@@ -33,7 +33,9 @@ def served(make_model, tiny_base, tmp_path, root):
         "MOMUG_CHECKPOINTS": str(checkpoint.parent),
         "MOMUG_BASE_MODEL": str(tiny_base),
     }
-    session = Session([sys.executable, "-c", SERVE], env, tmp_path / "backend.log", hang_timeout=PATIENCE)
+    session = Session(
+        [sys.executable, "-c", SERVE], env, tmp_path / "backend.log", hang_timeout=PATIENCE, hello_timeout=PATIENCE
+    )
     yield session, checkpoint
     session.close()
 
@@ -136,7 +138,7 @@ def test_a_backend_that_is_killed_in_any_phase_is_started_again_and_the_job_is_d
         job = session.submit("generate", {**WALK, **fields})
         deadline = time.monotonic() + PATIENCE
         while job.phase != phase:
-            assert time.monotonic() < deadline and not job.done, (phase, job.state, job.error)
+            assert time.monotonic() < deadline and job.state not in (DONE, FAILED), (phase, job.state, job.error)
             time.sleep(0.001)
         killed.add(session._link.process.pid)
         os.kill(session._link.process.pid, signal.SIGKILL)

@@ -87,10 +87,12 @@ def test_every_format_of_every_job_and_a_bad_job_stops_nobody(fake, rig, folder)
     )
 
 
-def test_a_second_run_does_only_what_is_missing_or_has_changed(fake, rig, folder):
+def test_a_second_run_does_only_what_is_missing_or_has_changed(fake, rig, folder, monkeypatch):
+    monkeypatch.chdir(folder)
     rows = [{"name": name, "prompt": f"a person {name}s", "seconds": 1.0} for name in ("walk", "run", "jump")]
+    table(folder, *rows)
     out = folder / "out"
-    asked = ["--rig", str(rig), "--jobs", str(table(folder, *rows)), "--out", str(out), "--formats", "npz"]
+    asked = ["--rig", rig.name, "--jobs", "jobs.json", "--out", "out", "--formats", "npz,blend"]
     assert batch.main(asked) == 0
     before = {file.name: file.stat().st_mtime_ns for file in out.glob("*.npz")}
     (out / "run.npz").unlink()
