@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from backend.codecs.causal_vae import load_codec
+from backend.codecs.vq_vae import load_vq
 from backend.models import describe, load
 from backend.models.interface import GenerateRequest
 from backend.motion import features
@@ -107,4 +108,22 @@ def test_the_codec_of_the_next_weights_keeps_a_walk(folder, walks):
         assert apart.norm(dim=-1).mean() < 0.02
         assert codec.encode(frames).shape == (1, motion.frames // 4, 64)
     card = (folder.parent / "codec" / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "EIA-0196217" in card and "shippable" in card
+
+
+def test_the_vq_codec_keeps_a_walk(folder, walks):
+    """checkpoints/vq_vae, on its causal VAE: codes of a walk that a model made give the walk back, the more levels the
+    nearer."""
+    if not (folder.parent / "vq_vae" / "vq.safetensors").is_file():
+        pytest.skip("this checkout has no checkpoints/vq_vae")
+    codec = load_vq(folder.parent / "vq_vae")
+    levels = codec.config.levels
+    for motion in walks:
+        frames = torch.from_numpy(features.encode(motion))[None]
+        codes = codec.encode(frames)
+        assert codes.shape == (1, motion.frames // 4, levels)
+        back = [codec.decode(codes[..., :n]) for n in (1, levels)]
+        apart = [(features.local_positions(x) - features.local_positions(frames)).norm(dim=-1).mean() for x in back]
+        assert apart[1] < apart[0] and apart[1] < 0.035
+    card = (folder.parent / "vq_vae" / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "EIA-0196217" in card and "shippable" in card
