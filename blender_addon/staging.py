@@ -94,8 +94,9 @@ class Stage:
             for channel in wanted:
                 if channel.keep is None:
                     channel.keep = masks.get((channel.bone, "rotation" if channel.mode else "location"))
-                if channel.path in changed and channel.keep is not None:
-                    channel.keep = channel.keep | changed[channel.path]
+        for channel in wanted:
+            if channel.path in changed and channel.keep is not None:
+                channel.keep = channel.keep | changed[channel.path]
         return wanted
 
     @property
@@ -132,7 +133,12 @@ class Stage:
     def _comparable(self, animation: RigAnimation, wanted: list) -> list:
         """The pins within the motion that were shown by the same controls as the motion is: where a limb was posed by
         its IK controls and is keyed by FK now, the values of the controls say nothing."""
-        switches = {channel.path: float(channel.values[0, 0]) for channel in wanted if channel.hold}
+        without = self._poles_at_rest()
+        switches = {
+            channel.path: float(channel.values[0, 0])
+            for channel in wanted
+            if channel.hold and channel.path not in without
+        }
         found = []
         for frame, values in sorted(self.pins, key=lambda pin: pin[0]):
             other = [path for path, value in switches.items() if abs(values.get(path, [value])[0] - value) > 0.5]
@@ -144,6 +150,18 @@ class Stage:
             elif 0 <= frame < animation.frames:
                 found.append((frame, values))
         return found
+
+    def _poles_at_rest(self) -> set:
+        """Data paths of switches of pole targets that do nothing, because the limb is keyed by its FK controls."""
+        known, options = self.mapping.controls, self.options
+        if known is None:
+            return set()
+        used = {"leg": options.ik_legs, "arm": options.ik_arms}
+        return {
+            keys.property_path(*ik.pole_switch[:2])
+            for limb, ik in known.ik.items()
+            if ik.pole_switch and limb in known.switches and not used[limb.split("_")[1]]
+        }
 
     def _surroundings(self, last: int) -> list:
         """What stands at the ends of the range, where something is keyed beyond them."""

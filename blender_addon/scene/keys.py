@@ -64,7 +64,7 @@ def channels(armature: bpy.types.Object, animation: RigAnimation, only: "set[str
         found.append(Channel(bone, f"{bone_path(bone)}.{path}", mode, values, first))
         found.append(Channel(bone, f"{bone_path(bone)}.location", "", np.zeros((animation.frames, 3)), first))
     for (bone, name), value in animation.properties.items():
-        path = f'{bone_path(bone)}["{bpy.utils.escape_identifier(name)}"]'
+        path = property_path(bone, name)
         values = np.full((animation.frames, 1), float(value))
         found.append(Channel(bone, path, "", values, first, single=True, hold=True))
     return [channel for channel in found if only is None or channel.bone in only]
@@ -73,6 +73,11 @@ def channels(armature: bpy.types.Object, animation: RigAnimation, only: "set[str
 def bone_path(bone: str) -> str:
     """The data path of a pose bone on its armature object."""
     return f'pose.bones["{bpy.utils.escape_identifier(bone)}"]'
+
+
+def property_path(bone: str, name: str) -> str:
+    """The data path of a custom property of a pose bone on its armature object."""
+    return f'{bone_path(bone)}["{bpy.utils.escape_identifier(name)}"]'
 
 
 def write_action(

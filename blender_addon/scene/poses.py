@@ -135,7 +135,7 @@ def _values(armature: bpy.types.Object) -> dict[str, list[float]]:
         found[f"{path}.{name}"] = [float(x) for x in getattr(bone, name)]
         for switch, value in bone.items():  # which controls a control rig listens to, among others
             if isinstance(value, (int, float)):
-                found[f'{path}["{bpy.utils.escape_identifier(switch)}"]'] = [float(value)]
+                found[keys.property_path(bone.name, switch)] = [float(value)]
     return found
 
 
