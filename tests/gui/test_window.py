@@ -138,7 +138,7 @@ def test_a_stranger_with_a_mixamo_character_and_the_real_model(window):
     start = window.ask("hand('pelvis')")
     window.type_into(".momug.prompt", "a person walks forward")
     window.press("momug.generate(")
-    window.until("take() or addon('runtime').status().failed", patience=300)
+    window.until("take() or addon('runtime').status().failed", patience=900)
     assert window.ask("take()"), window.ask("status()")
     last = window.ask("take()")[2]
     window.press("momug.accept")
@@ -147,5 +147,5 @@ def test_a_stranger_with_a_mixamo_character_and_the_real_model(window):
     end = window.ask("hand('pelvis')")
     assert start[1] - end[1] > 1.0, f"facing -Y, it walked from {start} to {end}"
     window.press("momug.caption(")
-    caption = window.until("addon('results').caption_of(armature())", patience=300)
+    caption = window.until("addon('results').caption_of(armature())", patience=900)
     assert "walk" in caption or "step" in caption, caption
