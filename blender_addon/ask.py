@@ -162,6 +162,8 @@ def send(
 ) -> runtime.Task:
     """Send the ``fields`` of :func:`checked`; what comes back goes to ``place``, met with ``wish``. Raises Error."""
     scene, options = scene or bpy.context.scene, place.options
+    if wish is not None:
+        options = conditions.as_posed(armature, wish, options)
     target, scene_target = targets.Target(armature), targets.Target(scene)
     if options.loop and conditions.can(fields["model"], "loop"):
         fields = {**fields, "loop": True}

@@ -1,7 +1,7 @@
 """What the artist wants a motion to meet - poses, a path, bones that stay - as the model and the keys need it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import bpy
 import numpy as np
@@ -12,9 +12,9 @@ from .retarget import CanonicalMotion, floor
 from .retarget import given as giving
 from .rig import RigError, canonical
 from .scene import armature as armatures
-from .scene import capture, paths, poses
+from .scene import capture, keys, paths, poses
 from .scene.poses import Pose
-from .scene.takes import Take
+from .scene.takes import Options, Take
 from .service import Error
 
 CONTEXT = 15  # frames at 30 fps of what surrounds a range that the model gets to see
@@ -194,6 +194,24 @@ def require(model: str, condition: str, what: str) -> None:
     if not can(model, condition):
         label = service.model_info(model).get("label") or model
         raise Error("bad_request", f"{label} cannot do this yet: {what}.", "Choose another model.")
+
+
+def as_posed(armature: bpy.types.Object, asked: Wish, options: Options) -> Options:
+    """``options`` with the limbs of a control rig keyed by the controls that the given poses were made with, FK or IK,
+    where all of them agree: only then do the controls' own values show the pose."""
+    known = armatures.bone_map(armature).controls
+    if known is None or not asked.pins:
+        return options
+    for kind in ("leg", "arm"):
+        shown = set()
+        for limb, switch in known.switches.items():
+            if limb.endswith(kind):
+                path = keys.property_path(switch.bone, switch.name)
+                values = [pin[path][0] for _, pin in asked.pins if path in pin]
+                shown |= {abs(value - switch.ik) < abs(value - switch.fk) for value in values}
+        if len(shown) == 1:
+            options = replace(options, **{f"ik_{kind}s": shown.pop()})
+    return options
 
 
 def path_points(path: object) -> np.ndarray:

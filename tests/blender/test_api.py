@@ -279,7 +279,7 @@ def test_a_backend_that_is_not_there(addon, mannequin, tmp_path):
     api.configure(python=str(tmp_path / "no python here"))
     with pytest.raises(api.Error, match="does not exist") as caught:
         api.animate(mannequin, "a walk")
-    assert "setup" in caught.value.hint
+    assert "preferences" in caught.value.hint
     api.configure(command=[str(tmp_path / "nothing")])
     with pytest.raises(api.Error, match="could not be started"):
         api.animate(mannequin, "a walk")
@@ -339,7 +339,8 @@ def test_shutdown_and_start_again(fake, mannequin):
 
 
 def test_the_command_of_the_preferences(addon, mannequin, monkeypatch, fake_command):
-    chosen = SimpleNamespace(backend_python="", backend_command=shlex.join(fake_command()))
+    chosen = SimpleNamespace(**service.preferences.DEFAULTS)
+    chosen.backend_command = shlex.join(fake_command())
     monkeypatch.setattr(service.preferences, "get", lambda: chosen)
     assert api.animate(mannequin, "a walk", seconds=1.0)
     chosen.backend_command = "python 'half"
