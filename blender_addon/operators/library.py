@@ -157,7 +157,7 @@ class MOMUG_OT_apply_found(_Apply, bpy.types.Operator):
 
 
 class MOMUG_OT_read_libraries(bpy.types.Operator):
-    """Look for actions in the asset libraries of the preferences, so that the search finds them. Blender stays usable"""
+    """Read the asset libraries of the preferences, so that the search finds their actions. Blender stays usable"""
 
     bl_idname = "momug.read_libraries"
     bl_label = "Read Asset Libraries"
