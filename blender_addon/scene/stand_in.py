@@ -33,7 +33,8 @@ def stand_in(armature: bpy.types.Object, names: "set[str] | None" = None) -> Ite
         scene.collection.objects.link(made)
         needed = None if names is None else _needed(armature, names)
         _look_at_itself(armature, made, needed)
-        if needed is not None and len(needed) < len(armature.data.bones):
+        # The copy of a library override is one as well, whose bones cannot be edited: it keeps them all
+        if needed is not None and len(needed) < len(armature.data.bones) and made.override_library is None:
             _keep_only(made, scene, needed)
         yield made, scene
     finally:

@@ -343,6 +343,21 @@ def test_capture_of_a_control_rig_is_what_blender_shows(rigify, monkeypatch):
     compare()
 
 
+@pytest.mark.parametrize("ik", [False, True])
+def test_a_library_override_of_a_control_rig(rigify, ik):
+    empty()
+    with bpy.data.libraries.load(str(rigify), link=True) as (_, target):
+        target.objects = ["generated"]
+    bpy.context.scene.collection.objects.link(target.objects[0])
+    armature = target.objects[0].override_create(remap_local_usages=True)
+    armature.override_library.is_system_override = False
+    wanted = walk(1.0)
+    animate(armature, wanted, ik_legs=ik)
+    degrees, joints, root = differences(armature, wanted)
+    limit = (3.0, 30.0) if ik else (0.5, 2.0)
+    assert degrees < limit[0] and max(joints, root) < limit[1], (degrees, joints, root)
+
+
 def test_the_artists_own_t_pose():
     """A rest pose that nobody would read right: hands turned over. The pose that the artist keeps is matched."""
     empty()
