@@ -80,7 +80,7 @@ class MomugPreferences(bpy.types.AddonPreferences):
         default=DEFAULTS["precision"],
     )
     idle_minutes: bpy.props.IntProperty(
-        name="Unload When Idle",
+        name="Unload After (min)",
         description="End the model's process after so many minutes without use. It starts again when it is needed. "
         "0 keeps it until Blender ends",
         default=DEFAULTS["idle_minutes"],
