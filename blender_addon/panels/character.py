@@ -44,7 +44,8 @@ class MOMUG_PT_character(Sidebar, bpy.types.Panel):
     def draw_several(layout, context, armatures):
         """All that get a motion of their own, and what is wrong with them."""
         box = layout.box()
-        paragraph(box, context, f"{len(armatures)} selected armatures each get their own motion", "GROUP", boxed=True)
+        ready = sum(not results.map_health(armature).problem for armature in armatures)
+        paragraph(box, context, f"{ready} selected armatures each get their own motion", "GROUP", boxed=True)
         for armature in armatures:
             problem = results.map_health(armature).problem
             row = box.row()

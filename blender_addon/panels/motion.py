@@ -39,7 +39,7 @@ class MOMUG_PT_motion(Sidebar, bpy.types.Panel):
         else:
             row = layout.row()
             row.scale_y = 1.4
-            count = len(properties.chosen_armatures(context))
+            count = sum(not results.map_health(one).problem for one in properties.chosen_armatures(context))
             if count > 1:
                 row.operator("momug.generate", icon="PLAY", text=tr(f"Generate for {count} Armatures"))
             else:
