@@ -173,7 +173,7 @@ def animate_all(options: argparse.Namespace, tools: Tools, say) -> "tuple[int, i
             states.Manifest(options.out / states.NAME) as book,
         ):
             rigs = Rigs(tools, Path(folder), options.armature)
-            book.add(states.begin("animate", blender=bpy.app.version_string, jobs=len(table), formats=formats))
+            book.add(states.begin("animate", jobs=len(table), formats=formats))
             # jobs of one character side by side: it is prepared once, and its file stays in memory
             for job in sorted(table, key=lambda job: job.rig or default):
                 record = {"job": job.name, "seed": job.request.get("seed")}

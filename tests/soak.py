@@ -82,12 +82,12 @@ def soak(python: str, jobs: int, seed: int, log: Path) -> dict:
             if job.state not in expected | ({CANCELLED} if cancelled else set()):
                 wrong.append(f"{number} {kind}: {job.state} {job.error}")
             ends[f"{kind} {job.state}"] += 1
+            samples.append((number, *measure(process)))
             if number % 50 == 0:
                 before, _ = measure(process)
                 session.submit("unload").wait(300)
                 unloads.append((round(before), round(measure(process)[0])))
                 session.submit("load", {"model": "momug"}).wait(600)
-            samples.append((number, *measure(process)))
             if number % 25 == 0:
                 print(f"{number}: {samples[-1][1]:.0f} MiB, {samples[-1][2]} handles, {time.monotonic() - began:.0f} s")
         same = session._link is not None and session._link.process.pid == process
