@@ -43,20 +43,22 @@ def bare(tmp_path, wheels, opened):
 def test_install_and_remove_with_a_folder_of_wheels(bare, wheels, tmp_path):
     bare.expand("MOMUG_PT_backend")
     assert "not installed" in bare.ask("addon('installation').state().sentence")
+    # the browser opens where the file is; typing a path into it would be keys for files whenever its field is not ready
+    bare.do(f"bpy.ops.wm.save_as_mainfile(filepath={str(wheels / 'scene.blend')!r})")
     bare.press("momug.choose_wheels")
     bare.until("drawn().get('path of the file browser')")
     left, top, width, height = bare.ask("box('WINDOW', 'FILE_BROWSER')")
+    assert bare.ask("area('FILE_BROWSER').spaces.active.params.directory.decode().rstrip('/')") == str(wheels)
     bare.point(left + width // 2, top + height // 2)
-    bare.xdotool("key", "ctrl+l")
-    bare.write(str(wheels))
-    bare.until("area('FILE_BROWSER').spaces.active.params.directory.decode().rstrip('/')", lambda at: at == str(wheels))
+    bare.ask("None")
     bare.xdotool("key", "Return")
+    bare.until("area('FILE_BROWSER') is None")
     bare.until("addon('installation').the_installer().state == 'planned'")
     assert bare.ask("str(addon('preferences').wheel_folder())") == str(wheels)
     bare.press("momug.install_backend")
     state = bare.until("addon('installation').the_installer().state", lambda state: state in ("done", "failed"), 300)
     assert state == "done", bare.ask("str(addon('installation').the_installer().problem)")
-    assert bare.ask("addon('installation').is_installed()")
+    bare.until("addon('installation').is_installed()")
     made = list((tmp_path / "cache of a user" / "envs").glob("backend-*/momug.json"))
     assert len(made) == 1, "no record of a finished environment"
     assert len(list(made[0].parent.glob("lib/python*/site-packages/torch.py"))) == 1
