@@ -1,5 +1,7 @@
 """The model's programs: whether they are here, what they do, how to install them; and the page of the preferences."""
 
+from types import SimpleNamespace
+
 import bpy
 
 from .. import installation, preferences
@@ -155,8 +157,9 @@ def draw_preferences(page, context) -> None:
     for name in ("cache_folder", "log_folder", "wheel_folder"):
         left.prop(page, name)
     right.label(text="Programs of the Model", icon="IMPORT")
-    draw_state(right, context)
-    draw_installation(right, context)
+    narrow = _half_as_wide(context)
+    draw_state(right, narrow)
+    draw_installation(right, narrow)
     layout.separator()
     column = layout.column(align=True)
     column.label(text="Licences", icon="INFO")
@@ -169,6 +172,12 @@ def draw_preferences(page, context) -> None:
     column.label(text="For Developers", icon="CONSOLE")
     column.prop(page, "backend_python")
     column.prop(page, "backend_command")
+
+
+def _half_as_wide(context):
+    """What ``paragraph`` asks of a context, for a column of half the width."""
+    width = context.region.width if context.region else 560
+    return SimpleNamespace(preferences=context.preferences, region=SimpleNamespace(width=int(width * 0.46)))
 
 
 def _halves(layout):
