@@ -132,8 +132,9 @@ def replaced(motion: CanonicalMotion, start: int, piece: CanonicalMotion) -> Can
     changed = {name: np.array(getattr(motion, name)) for name in ("rotations", "translation", "contacts")}
     for name, values in changed.items():
         values[start : start + piece.frames] = getattr(piece, name)
-    rotations = rot.continuous(rot.normalise(changed["rotations"].astype(np.float64)))
-    return CanonicalMotion(rotations, changed["translation"], motion.rest_offsets, motion.fps, changed["contacts"])
+    return CanonicalMotion(
+        changed["rotations"], changed["translation"], motion.rest_offsets, motion.fps, changed["contacts"]
+    )
 
 
 def along(points: np.ndarray, count: int) -> np.ndarray:
