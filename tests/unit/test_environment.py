@@ -132,14 +132,14 @@ def test_nothing_of_other_pythons_leads_the_installation_astray(cache, pins, mon
 def test_a_build_that_does_not_work_is_followed_by_the_next(cache, tmp_path, monkeypatch):
     """A driver that promises CUDA and then refuses it: the build for the CPU takes its place."""
     wheels = tmp_path / "wheels"
-    write_wheel(wheels, "torch", "2.0", "raise ImportError('libcuda is not what it says')")
+    write_wheel(wheels, "torch", "2.0+cu1", "raise ImportError('libcuda is not what it says')")
     write_wheel(wheels, "torch", "2.0+cpu", "KIND = 'cpu'")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     pins = tmp_path / "requirements.txt"
     pins.write_text("torch==2.0\n")
-    cuda = setup.gpu.Build("default", "PyTorch with CUDA")
+    cuda = setup.gpu.Build("default", "PyTorch with CUDA", suffix="+cu1")
     cpu = setup.gpu.Build("cpu", "PyTorch for the CPU", suffix="+cpu")
     monkeypatch.setattr(setup.gpu, "builds", lambda target, cards, device: ([cuda, cpu], "a card"))
     said = []

@@ -246,9 +246,10 @@ def test_a_cache_that_cannot_be_written_is_told(momug, worker, tmp_path, monkeyp
 
 def test_a_computer_without_python_is_told(momug, worker, monkeypatch):
     worker.python = None
+    problems = importlib.import_module("momug.client.problems")
 
     def none(*_versions):
-        raise momug.setup.NotOffered("Python 3.11 is needed and was not found.", "Install one.", "no_python")
+        raise problems.NotOffered("Python 3.11 is needed and was not found.", "Install one.", "no_python")
 
     monkeypatch.setattr(momug.setup, "find_python", none)
     worker.look()
