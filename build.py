@@ -324,7 +324,7 @@ PACKED = (  # folder in the checkout, folder in the zip, endings; the add-on's f
     ("checkpoints", "checkpoints", (".json", ".safetensors", ".md", ".toml")),
 )
 # files and folders that only serve development: the demo, and weights that only training and evaluation read
-NOT_PACKED = ("blender_addon/demo.py", "checkpoints/codec/", "checkpoints/evaluator/", "checkpoints/vq_vae/")
+NOT_PACKED = ("blender_addon/demo.py", "checkpoints/evaluator/", "checkpoints/vq_vae/")
 
 
 def command_package(_arguments: argparse.Namespace) -> int:

@@ -132,7 +132,7 @@ class MomugSettings(bpy.types.PropertyGroup):
     guidance_scale: bpy.props.FloatProperty(
         name="Guidance",
         description="How closely the motion follows the prompt. Higher is more literal and less varied",
-        default=2.5,
+        default=5.0,
         min=0.0,
         soft_max=6.0,
         max=20.0,

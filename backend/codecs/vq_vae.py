@@ -282,7 +282,7 @@ def load_vq(folder: Path, base: Path | None = None, device: str = "cpu") -> VQVA
     if base is None:
         folders = [path.parent for path in paths.checkpoints_folder().glob("*/codec.safetensors")]
         known = {codec_hash(path): path for path in folders}
-        base = known.get(config.base, paths.checkpoints_folder() / "codec")
+        base = known.get(config.base, paths.checkpoints_folder() / "momug")
     found = codec_hash(base)
     if config.base != found:
         raise BackendError(

@@ -27,7 +27,7 @@ class VQTask(CodecTask):
     def _model(self, recipe: dict, stacked: np.ndarray) -> VQVAE:
         self.commit = recipe.get("commit", 1.0)
         self.latent_steps = recipe.get("latent_steps", 0)
-        base = Path(recipe["base"]) if recipe.get("base") else paths.checkpoints_folder() / "codec"
+        base = Path(recipe["base"]) if recipe.get("base") else paths.checkpoints_folder() / "momug"
         model = VQVAE(VQVAEConfig(**recipe.get("codec", {}), base=codec_hash(base)), load_codec(base)).to(self.device)
         # a buffer, so that a run that is resumed knows where it was
         model.register_buffer("seen", torch.zeros((), dtype=torch.int64), persistent=False)

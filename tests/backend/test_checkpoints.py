@@ -207,7 +207,7 @@ def test_describe(checkpoint, small):
     assert found["available"] and found["captions"] and found["reason"] == ""
     assert (found["fps"], found["joints"]) == (30.0, 22)
     assert (found["min_seconds"], found["max_seconds"], found["default_steps"]) == (1.0, 10.0, small().steps)
-    assert [p["name"] for p in found["presets"]] == ["fast", "full"]
+    assert [p["name"] for p in found["presets"]] == ["fast", "best", "full"]
     assert found["default_preset"] in [p["name"] for p in found["presets"]]
 
 

@@ -147,9 +147,7 @@ def test_tokens_that_do_not_fit_are_refused(data, both, tmp_path):
         load_tokens(out, "train")
     assert "--vq" in caught.value.hint
     encode(data, folder, out, lambda line: None, vq)
-    with pytest.raises(
-        BackendError, match=f"tokens in .* made by the codec {vq_hash(vq)}, not by 0123456789abcdef"
-    ):
+    with pytest.raises(BackendError, match=f"tokens in .* made by the codec {vq_hash(vq)}, not by 0123456789abcdef"):
         load_tokens(out, "train", "0123456789abcdef")
     with pytest.raises(BackendError, match="stands on the codec"):
         encode(data, codec(tmp_path / "another", 5), out, lambda line: None, vq)

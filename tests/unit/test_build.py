@@ -261,7 +261,6 @@ def test_package_has_the_extension_at_its_root_and_is_repeatable(tmp_path):
         "checkpoints/momug/model.safetensors",
         "checkpoints/momug/config.json",
         "checkpoints/momug/optimizer.pt",
-        "checkpoints/codec/codec.safetensors",
         "checkpoints/evaluator/evaluator.safetensors",
         "checkpoints/vq_vae/vq.safetensors",
         "tests/unit/test_x.py",
