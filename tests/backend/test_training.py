@@ -246,9 +246,9 @@ def test_every_stage_trains_and_hands_on(data, tmp_path, tiny_base, monkeypatch,
     runs = tmp_path / "runs"
     quick = SimpleNamespace(prompts=PROMPTS[:2], calls=0)
 
-    def few_prompts(model, seeds):
+    def few_prompts(model, seeds, preset):
         quick.calls += 1
-        return adherence(model, seeds=1, prompts=quick.prompts)
+        return adherence(model, seeds=1, prompts=quick.prompts, preset=preset)
 
     monkeypatch.setattr(momug, "adherence", few_prompts)
     record = train(recipe(tmp_path, "codec", CODEC), data, runs / "codec", device="cpu")
