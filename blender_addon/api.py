@@ -336,6 +336,11 @@ def timings() -> dict[str, float]:
     return dict(runtime.last_timings)
 
 
+def warnings() -> list[str]:
+    """What the model said about the result of the request that ended last, such as what of a sentence it left out."""
+    return list(runtime.last_warnings)
+
+
 def shutdown() -> None:
     """End the backend and give its memory back. It starts again when it is needed."""
     runtime.shutdown()

@@ -201,7 +201,7 @@ def send(
             made = f"{len(motions)} variations are made; the first is on {rig.name}"
         if where.frame_end != end:
             made += f"; the timeline now ends at frame {where.frame_end}"
-        runtime.tell(" ".join([f"{made}.", *results.warnings(rig)]))
+        runtime.tell(" ".join([f"{made}.", *runtime.warnings_of(header), *results.warnings(rig)]))
         return actions
 
     arrays = wish.given.arrays() if wish is not None else None

@@ -97,6 +97,7 @@ def run(options: argparse.Namespace) -> None:
         progress=Progress(),
     )
     clock.lap("generate")
+    warnings = api.warnings()
     for phase, seconds in api.timings().items():
         clock.seconds[f"  {phase}"] = seconds
     first, last = (int(round(frame)) for frame in action.frame_range)
@@ -118,6 +119,8 @@ def run(options: argparse.Namespace) -> None:
     print(f"{last - first + 1} frames in the action '{action.name}', seconds by phase:")
     clock.report()
     print(f"Caption of the result: {text}")
+    for warning in warnings:
+        print(warning)
     for name in ("blend", "bvh", "glb", "npz", "png"):
         print(out / f"demo.{name}")
     api.shutdown()

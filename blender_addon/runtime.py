@@ -84,6 +84,7 @@ _next: "deque[Callable[[], Task]]" = deque()  # what is started when the task ha
 _turn = (1, 1)  # which of several tasks that were asked for together runs, and how many they are
 _status = Status()
 last_timings: "dict[str, float]" = {}
+last_warnings: "list[str]" = []
 
 
 def active() -> "Task | None":
@@ -212,6 +213,12 @@ def _hold_back() -> str:
     return ""
 
 
+def warnings_of(header: dict) -> list[str]:
+    """What the model says about its result, in whole sentences."""
+    found = header.get("warnings")
+    return [warning for warning in found if isinstance(warning, str)] if isinstance(found, list) else []
+
+
 def _conclude(task: Task) -> None:
     global last_timings
     job = task.job
@@ -221,8 +228,8 @@ def _conclude(task: Task) -> None:
             raise Error("cancelled", task.dropped or "Cancelled.")
         if job.state != DONE:
             raise Error(job.code or "internal", job.error, job.hint, job.details)
-        warnings = job.header.get("warnings")
-        for warning in warnings if isinstance(warnings, list) else ():
+        last_warnings[:] = warnings_of(job.header)
+        for warning in last_warnings:
             log.warning("%s", warning)
         task.result = task.apply(job.header, job.arrays)
         if task.undo_message:

@@ -260,6 +260,8 @@ class FakeBackend:
             self.send(protocol.RESULT, message.id, **common)
 
     def answer_generate(self, message: protocol.Message, common: dict):
+        if "somersault" in str(message.header.get("prompt")):
+            common = common | {"warnings": ["The motion may not do all that was asked."]}
         header = message.header
         seconds = header.get("seconds") or 3.0
         seed = header.get("seed")

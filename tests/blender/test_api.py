@@ -68,6 +68,14 @@ def test_animate_makes_an_active_action_with_its_recipe(fake, mannequin, snapsho
     assert {"denoise", "request", "apply"} <= set(api.timings())
 
 
+def test_what_the_model_leaves_out_is_told(fake, mannequin):
+    api.animate(mannequin, "a person turns a somersault", seconds=2.0, seed=5)
+    assert api.warnings() == ["The motion may not do all that was asked."]
+    assert "The motion may not do all that was asked." in runtime.status().message
+    api.animate(mannequin, "a person walks", seconds=2.0, seed=5)
+    assert api.warnings() == [] and "may not" not in runtime.status().message
+
+
 def test_the_mannequin_really_moves(fake, mannequin):
     scene = bpy.context.scene
     action = api.animate(mannequin, "a person walks", seconds=2.0, seed=1)
