@@ -41,7 +41,7 @@ def momug(tmp_path, monkeypatch, shop):
     monkeypatch.setenv("MOMUG_BASE_MODEL", str(base))
     monkeypatch.setenv("PIP_INDEX_URL", shop.url)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX"):
+    for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "MOMUG_BACKEND_PYTHON"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
     monkeypatch.setenv("PIP_FIND_LINKS", "")
