@@ -33,7 +33,18 @@ def _add(settings, armature, frame: int, data: str) -> None:
     settings.pose_index = place
 
 
-class MOMUG_OT_add_pose(bpy.types.Operator):
+class _CharacterOperator:
+    """Needs a character that can be posed."""
+
+    @classmethod
+    def poll(cls, context):
+        problem = _why_not(context)
+        if problem:
+            cls.poll_message_set(tr(problem))
+        return not problem
+
+
+class MOMUG_OT_add_pose(_CharacterOperator, bpy.types.Operator):
     """Let the next motion meet the present pose, keyed or not"""
 
     bl_idname = "momug.add_pose"
@@ -59,13 +70,6 @@ class MOMUG_OT_add_pose(bpy.types.Operator):
             END: "The next motion ends with the present pose, after the length that is set above",
         }
         return told[given.place]
-
-    @classmethod
-    def poll(cls, context):
-        problem = _why_not(context)
-        if problem:
-            cls.poll_message_set(tr(problem))
-        return not problem
 
     def execute(self, context):
         settings, armature = properties.get(context.scene), properties.chosen_armature(context)
@@ -174,19 +178,12 @@ class MOMUG_OT_go_to_pose(_PoseOperator, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class MOMUG_OT_add_path(bpy.types.Operator):
+class MOMUG_OT_add_path(_CharacterOperator, bpy.types.Operator):
     """Add a curve on the ground in front of the character, to be followed; shape it in Edit Mode"""
 
     bl_idname = "momug.add_path"
     bl_label = "Add Path"
     bl_options = {"REGISTER", "UNDO"}
-
-    @classmethod
-    def poll(cls, context):
-        problem = _why_not(context)
-        if problem:
-            cls.poll_message_set(tr(problem))
-        return not problem
 
     def execute(self, context):
         settings, armature = properties.get(context.scene), properties.chosen_armature(context)
