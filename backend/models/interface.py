@@ -56,11 +56,27 @@ class GenerateResult:
     segments: list[int] = field(default_factory=lambda: [0])
 
 
+class Watcher(Protocol):
+    """Who watches a motion while it is made: takes the frames, and may change its mind."""
+
+    def emit(self, motion: Motion) -> None:
+        """The next frames, in the same world frame as those before; waits while the watcher is too far behind.
+        Raises BackendError ``cancelled``."""
+
+    def prompt(self) -> str:
+        """The sentence that holds from here on; it may differ from one call to the next."""
+
+    def stopped(self) -> bool:
+        """Nobody wants more frames: end, and answer with what was made."""
+
+
 class MotionModel(Protocol):
     """A loaded system. The calls raise BackendError; ``cancelled`` is asked between two steps or tokens.
 
     A system may also have ``generate_batch(requests, progress, cancelled)``: one result for each of several requests
-    that are ``alike``.
+    that are ``alike``; and ``stream(request, watcher, progress, cancelled) -> GenerateResult``: one motion, handed to a
+    :class:`Watcher` piece by piece while it is made (``streams`` in its capabilities). With ``request.seconds`` None a
+    stream goes on until the model ends the motion or the watcher stops it.
     """
 
     def generate(self, request: GenerateRequest, progress: Progress, cancelled: Cancelled) -> GenerateResult: ...
