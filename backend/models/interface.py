@@ -46,7 +46,8 @@ def alike(request: GenerateRequest) -> tuple | None:
 class GenerateResult:
     """motions and the seed of each; timings in seconds by phase; warnings are whole sentences.
 
-    segments: the first frame of each sentence of the timeline.
+    segments: the first frame of each sentence of the timeline. unpinned: where poses or a loop were asked for, the
+    same motions before what was given was met exactly (``motion.pin``), for measurements.
     """
 
     motions: list[Motion]
@@ -54,6 +55,7 @@ class GenerateResult:
     timings: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     segments: list[int] = field(default_factory=lambda: [0])
+    unpinned: list[Motion] = field(default_factory=list)
 
 
 class Watcher(Protocol):

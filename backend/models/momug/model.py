@@ -116,12 +116,15 @@ class MoMug:
         chosen, unmet = choosing.choose(sentences, segments, tried)
         motions = [motions[best] for motions, best in zip(tried, chosen, strict=True)]
         if request.target:
-            motions = [pin(m, request.target) for m in conditions.placed(decoded, motions)]
+            motions = conditions.placed(decoded, motions)
+        unpinned = motions if conditions else []
+        if request.target:
+            motions = [pin(m, request.target) for m in motions]
         if request.loop:
             motions = [close_loop(m) for m in motions]
         done = time.perf_counter()
         timings = {"text": encoded - began, "denoise": denoised - encoded, "decode": done - denoised}
-        return GenerateResult(motions, seeds, timings, warnings + unmet, segments)
+        return GenerateResult(motions, seeds, timings, warnings + unmet, segments, unpinned)
 
     def generate_batch(
         self, requests: list[GenerateRequest], progress: Progress, cancelled: Cancelled
