@@ -1,10 +1,11 @@
 """Many animations, one caption after the other: what was chosen, what is still to do, and what became of it.
 
-One timer begins the next when the model is free. Main thread only; nothing of it is saved with the scene.
+One timer begins the next when the model is free. All that were made are kept with their animations at the end, as one
+undo step: it was one wish of the artist. Main thread only; nothing of it is saved with the scene.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import bpy
@@ -40,6 +41,7 @@ class Queue:
     model: str = "momug"
     task: "runtime.Task | None" = None
     stopped: bool = False
+    made: "list[Callable[[], None]]" = field(default_factory=list)  # each keeps a caption with its animation
 
     @property
     def total(self) -> int:
@@ -209,20 +211,30 @@ def step() -> None:
     while queue.waiting and runtime.active() is None and queue.task is None:
         queue.current = queue.waiting.popleft()
         try:
-            queue.task = _ask(queue.current, queue.model)
+            queue.task = _ask(queue.current, queue)
         except Error as error:
             _failed(queue, error)
     if not queue.waiting and queue.task is None:
         _queue = None
+        _keep(queue)
         _tell(queue)
 
 
-def _ask(wanted: Item, model: str) -> runtime.Task:
+def _keep(queue: Queue) -> None:
+    for keep in queue.made:
+        keep()
+    if queue.made:
+        runtime.push_undo("MoMug: Caption")
+
+
+def _ask(wanted: Item, queue: Queue) -> runtime.Task:
     armature = wanted.armature.resolve()
     action = wanted.action.resolve() if wanted.action is not None else None
     if armature is None or (wanted.action is not None and action is None):
         raise Error("gone", "It is gone.")
-    return ask.start_caption(armature, action=action, model=model, frame_range=wanted.frames, undo_step=True)
+    return ask.start_caption(
+        armature, action=action, model=queue.model, frame_range=wanted.frames, later=queue.made
+    )
 
 
 def _ended(queue: Queue, task: runtime.Task) -> None:
@@ -233,6 +245,9 @@ def _ended(queue: Queue, task: runtime.Task) -> None:
     elif task.error.code in ("cancelled", "abandoned"):
         queue.stopped, queue.current = True, None
         queue.waiting.clear()
+        if task.error.code == "abandoned":  # another file is open by now
+            queue.made.clear()
+            queue.done = 0
     else:
         _failed(queue, task.error)
 
@@ -252,11 +267,11 @@ def _tell(queue: Queue) -> None:
     if runtime.status().failed and queue.stopped:
         return  # the reason is shown already
     if queue.stopped:
-        runtime.tell(f"Cancelled. {queue.done} captions were made.")
+        runtime.tell(f"Cancelled. Captions made: {queue.done}.")
     elif queue.failed:
         name, why = queue.failed[0]
         runtime.show_error(
-            Error("partly", f"{len(queue.failed)} of {total} have no caption. '{name}': {why}", "See the log.")
+            Error("partly", f"Without a caption: {len(queue.failed)} of {total}. '{name}': {why}", "See the log.")
         )
     elif total > 1:
         runtime.tell(f"{total} captions were made.")

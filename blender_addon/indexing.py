@@ -117,9 +117,9 @@ def _finish(work: Work) -> None:
     _index().keep_only(work.seen)
     _save()
     count = len(assets())
-    told = f"{count} actions in {len(work.seen)} files of the asset libraries can be found."
+    told = f"The asset libraries can be searched now. Actions: {count}, files: {len(work.seen)}."
     if work.bad:
-        told += f" {len(work.bad)} files could not be read, '{work.bad[0]}' among them."
+        told += f" Files that could not be read: {len(work.bad)}, '{work.bad[0]}' among them."
     runtime.tell(told)
 
 

@@ -236,7 +236,7 @@ def tend(now: "float | None" = None) -> None:
     if minutes and session is not None and session.state == READY and now - _active_at > minutes * 60:
         log.info("the model was idle for %d minutes", minutes)
         runtime.shutdown(wait=False)
-        runtime.tell(f"The model was not used for {minutes} minutes, so its memory was given back.")
+        runtime.tell(f"The model was not used for {minutes} min, so its memory was given back.")
         _redraw()
     if service.models() and bpy.context.scene is not None:
         show_defaults(bpy.context.scene)

@@ -27,8 +27,8 @@ def detect(armature, forget_choices: bool = False) -> str:
     fresh = editing.detected(automatic, None if forget_choices else stored)
     stored_map.write(armature, fresh)
     found = sum(bool(names) for names in fresh.joints.values())
-    kept = f"; {len(fresh.edited)} of them are your own choice" if fresh.edited else ""
-    return f"{found} of {len(canonical.JOINTS)} joints have a bone{kept}."
+    kept = f"; your own choice: {len(fresh.edited)}" if fresh.edited else ""
+    return f"Joints with a bone: {found} of {len(canonical.JOINTS)}{kept}."
 
 
 def clear(armature) -> None:
@@ -70,7 +70,7 @@ def mirror(armature, source: str) -> str:
     stored_map.write(armature, result)
     if failed:
         return f"No opposite bone was found for the {' and the '.join(canonical.words(joint) for joint in failed[:3])}."
-    return f"{len(changed)} joints changed." if changed else "Both sides were the same already."
+    return f"Joints changed: {len(changed)}." if changed else "Both sides were the same already."
 
 
 def validate(armature) -> list[str]:
@@ -143,5 +143,5 @@ def load(armature, path: Path) -> str:
             stored.joints[joint] = []
     stored_map.write(armature, stored)
     if len(fits) < len(named):
-        return f"{len(fits)} of {len(named)} joints were found; the others are looked for."
-    return f"All {len(fits)} joints of the map were found."
+        return f"Joints found: {len(fits)} of {len(named)}; the others are looked for."
+    return "All joints of the map were found."

@@ -19,7 +19,7 @@ def missing_wheels(folder: Path, names: list[str]) -> EnvironmentProblem:
     """The problem of an incomplete folder of wheels."""
     shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
     return EnvironmentProblem(
-        f"{len(names)} wheels are missing in {folder}: {shown}.",
+        f"Wheels are missing in {folder}: {shown}.",
         "Make the folder again on a computer with internet: python3 build.py wheels --out FOLDER "
         "--platform win|mac|linux --python 3.11.",
         "missing_wheels",
@@ -30,7 +30,7 @@ def bring(made: plan.Plan, places: Sources, report: Report, name: str) -> list[t
     """Every wheel of a plan on this computer, verified: where it lies already, or downloaded and resumable."""
     folder = downloads_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    report("locate", 0, len(made.items), text=f"{name}: looking for {len(made.items)} packages")
+    report("locate", 0, len(made.items), text=f"{name}: looking for the packages ({len(made.items)})")
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda item: _locate(item, made.target, places, folder), made.items))
     for item, wheel in zip(made.items, found, strict=True):

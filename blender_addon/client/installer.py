@@ -236,7 +236,7 @@ def summary(made: plan.Plan) -> list[str]:
     """What will happen, in lines for a person."""
     count = len(made.items)
     if made.folder:
-        lines = [f"{count} packages from {made.folder}"]
+        lines = [f"Packages from {made.folder}: {count}"]
     else:
         more = f" and {', '.join(made.unknown)} (its index tells the size)" if made.unknown else ""
         lines = [f"Download: {count} packages, {plan.in_words(made.download)}{more}"]

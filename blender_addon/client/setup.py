@@ -207,7 +207,7 @@ def _within(builds: list[gpu.Build], text: str, target: Target, folder: Path | N
 
 def _pip_install(name: str, own: Path, wheels: list[Path], report: Report, log: Path, again: bool) -> None:
     """Exactly these wheels, by pip, without a network."""
-    report("install", 0, len(wheels), text=f"{name}: installing {len(wheels)} packages")
+    report("install", 0, len(wheels), text=f"{name}: installing the packages ({len(wheels)})")
     packages = next(iter(own.parent.parent.glob("[Ll]ib*/**/site-packages")), None)
     before = _installed(packages)
 

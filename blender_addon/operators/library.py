@@ -34,9 +34,9 @@ class MOMUG_OT_mark_assets(bpy.types.Operator):
         for action in marked:
             assets.mark(action)
         bare = sum(not assets.caption_of(action) for action in marked)
-        told = tr("{count} actions are assets now.").format(count=len(marked))
+        told = tr("Actions that are assets now: {count}.").format(count=len(marked))
         if bare:
-            told += " " + tr("{count} have no caption, so no tags: caption them.").format(count=bare)
+            told += " " + tr("Without a caption, so without tags: {count}.").format(count=bare)
         self.report({"INFO"}, told)
         return {"FINISHED"}
 

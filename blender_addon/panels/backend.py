@@ -134,7 +134,7 @@ def draw_plan(layout, context, worker: installer.Installer) -> None:
     rest = sum(item.size for item in made.items) - sum(item.size for item in shown)
     if len(made.items) > len(shown):
         split = column.split(factor=0.7)
-        split.label(text=tr(f"{len(made.items) - len(shown)} smaller ones"))
+        split.label(text=tr(f"Smaller ones: {len(made.items) - len(shown)}"))
         split.label(text=plan.in_words(rest))
     layout.operator("momug.show_packages", icon="PRESET")
     row = layout.row(align=True)

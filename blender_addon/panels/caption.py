@@ -180,7 +180,7 @@ class MOMUG_PT_library(Sidebar, bpy.types.Panel):
         if work is None:
             layout.operator("momug.read_libraries", icon="FILE_REFRESH")
             return
-        told = tr("{count} files were looked at").format(count=len(work.seen))
+        told = tr("Files looked at: {count}").format(count=len(work.seen))
         layout.label(text=told, icon="TIME", translate=False)
         layout.operator("momug.cancel_libraries", icon="CANCEL")
 

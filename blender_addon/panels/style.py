@@ -48,7 +48,7 @@ class MOMUG_PT_style_training(Sidebar, bpy.types.Panel):
         ticked = library_properties.ticked()
         fitting = styles.learnable(ticked, properties.chosen_armature(context))
         if ticked:
-            told = tr("{count} of {total} ticked actions have a caption.").format(count=len(fitting), total=len(ticked))
+            told = tr("Ticked actions with a caption: {count} of {total}.").format(count=len(fitting), total=len(ticked))
             paragraph(layout, context, told)
         else:
             paragraph(layout, context, "Tick captioned actions in the library. Five or more that move alike work best.")

@@ -80,7 +80,7 @@ def total(settings) -> str:
     """How long the whole timeline is."""
     fixed = sum(block.seconds for block in settings.blocks if not block.auto)
     open_ends = sum(block.auto for block in settings.blocks)
-    told = f"{len(settings.blocks)} blocks, {fixed:.1f} s"
+    told = f"Blocks: {len(settings.blocks)}, {fixed:.1f} s"
     return f"{told} + {open_ends} auto" if open_ends else told
 
 

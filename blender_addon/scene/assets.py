@@ -223,7 +223,7 @@ def assign(action: bpy.types.Action, armature: bpy.types.Object) -> str:
         keys.clear_leftovers(armature, previous)
     compat.assign(armature, action, slot_of(action, armature))
     if len(there) < len(wanted):
-        return f"'{armature.name}' has {len(there)} of the {len(wanted)} bones that '{action.name}' moves."
+        return f"'{armature.name}' has only some of the bones that '{action.name}' moves: {len(there)} of {len(wanted)}."
     return ""
 
 

@@ -234,8 +234,8 @@ def test_missing_wheels_of_a_folder_are_listed(momug, tmp_path):
     wait_until(lambda: not worker.busy)
     if worker.state == "failed":
         pytest.skip(worker.problem.message)
-    assert "wheels are missing" in draw().text and "build.py wheels" in draw().text
-    with pytest.raises(service.Error, match="wheels are missing"):
+    assert "Wheels are missing" in draw().text and "build.py wheels" in draw().text
+    with pytest.raises(service.Error, match="Wheels are missing"):
         installation.start("install")
 
 

@@ -58,10 +58,10 @@ def test_a_sentence_with_values(addon, chinese):
 def test_what_is_added_to_a_sentence(addon, chinese):
     said = tr("'walk' is on Hero; the timeline now ends at frame 90. Caption them first.")
     assert said == "“walk”已放到 Hero 上；时间线现在结束于第 90 帧。请先生成描述。"
-    assert tr("5 of 22 joints have a bone; 2 of them are your own choice.") == (
-        "22 个关节中有 5 个对应骨骼；其中 2 个是您自己的选择。"
+    assert tr("Joints with a bone: 5 of 22; your own choice: 2.") == (
+        "有对应骨骼的关节：22 个中的 5 个；您自己的选择：2 个。"
     )
-    assert tr("22 of 22 joints have a bone.") == "22 个关节中有 22 个对应骨骼。"
+    assert tr("Joints with a bone: 22 of 22.") == "有对应骨骼的关节：22 个中的 22 个。"
     assert tr("The next motion meets 2 poses and follows 'Path', frames 1 to 40.") == (
         "下一个动作满足 2 个姿态，沿“Path”行进，第 1 到 40 帧。"
     )
@@ -74,8 +74,8 @@ def test_poll_messages_lack_the_full_stop(addon, chinese):
 
 
 def test_reasons_inside_of_sentences_and_sentences_in_a_row(addon, chinese):
-    said = tr("2 of 3 have no caption. 'walk': The action 'walk' does not animate 'Hero'.")
-    assert said == "3 个中有 2 个没有描述。“walk”：动作“walk”不驱动“Hero”。"
+    said = tr("Without a caption: 2 of 3. 'walk': The action 'walk' does not animate 'Hero'.")
+    assert said == "没有描述：3 个中的 2 个。“walk”：动作“walk”不驱动“Hero”。"
     assert tr("Caption them first. See the log.") == "请先生成描述。请查看日志。"
     assert tr("Making the motion 3/10") == "正在制作动作 3/10"
     assert tr("Hero: 'Hero' has no bones.") == "Hero：“Hero”没有骨骼。"

@@ -56,3 +56,30 @@ class A(bpy.types.Operator):
         "Tooltip of a button", "Go", "Size", "How large", "Name", "Told", "{0} of {1} files are left.", "See the log.",
         "ok", "no {0}", "{count} ready",
     }  # fmt: skip
+
+
+# what is counted here is never one, or is a measure that reads well with one
+NEVER_ONE = {
+    "Download: {0} packages, {1}{2}",
+    "The frame range is longer than {0} frames.",
+    "The animation has more than {0} frames.",
+    "The animation is longer than the {0} minutes that can be described.",
+    "There are {0} blocks already",
+    "This bone map is of another figure: '{0}' has {1} of its {2} bones.",
+    "{0} armatures have a new motion.",
+    "{0} captions were made.",
+    "{0} selected armatures each get their own motion",
+    "{0} frames have keys; select the keys of at most {1}",
+    "{0} steps",
+    "{0} variations are made; the first is on {1}",
+    "{0}: all {1} joints",
+    "{0}: {1} of {2} joints. Without {3}",
+}
+COUNTED = r"actions|armatures|blocks|bones|captions|characters|clips|files|frames|joints|keys|minutes|ones|packages"
+COUNTED += r"|points|poses|steps|strips|styles|times|tracks|variations|wheels"
+
+
+def test_nobody_reads_of_1_blocks():
+    forced = re.compile(rf"\{{\w*\}}( \w+)? ({COUNTED})\b")
+    plural = {text: place for text, place in messages.texts().items() if forced.search(text)}
+    assert {text: place for text, place in plural.items() if text not in NEVER_ONE} == {}, "put the number last"
