@@ -4,6 +4,8 @@
 ``detail`` (counts, distances, angles, heights). Numbers are said only where they are sure.
 """
 
+import re
+
 from backend.data.grammar import number, times
 from backend.data.travel_words import Ways, angle, meters, side_of, travel
 
@@ -258,3 +260,22 @@ _MAKERS = {
     "spread": lambda e: {"short": ["stretches out both arms"], "plain": [
         "holds both arms stretched out", "stretches both arms out to the sides", "holds both arms out sideways"]},
 }  # fmt: skip
+
+
+_LIMB = "(?:hand|arm|foot|leg)"
+_PLAIN = (
+    (re.compile(rf" (?:with|using) (?:the|a|his|her) (?:left|right) {_LIMB}\b"), ""),
+    (re.compile(r"\b(?:the|his|her) (?:left|right) arm\b"), "an arm"),
+    (re.compile(rf"\b(?:the|his|her) (?:left|right) ({_LIMB})\b"), r"a \1"),
+    (re.compile(r"\ba (?:left|right) (kick|punch|wave)\b"), r"a \1"),
+)
+
+
+def without_side(caption: str) -> str:
+    """The caption without the word for which hand, arm, foot or leg: "waves with the left hand" -> "waves".
+
+    Where a body goes or turns keeps its side. Still true, and what people write who do not care which hand.
+    """
+    for pattern, plain in _PLAIN:
+        caption = pattern.sub(plain, caption)
+    return caption

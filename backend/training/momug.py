@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from backend.codecs.causal_vae import STRIDE, CausalVAE, codec_hash, kinematic_errors, load_codec
 from backend.data.describe import action_words
+from backend.data.wording import without_side
 from backend.errors import BackendError
 from backend.evaluation.prompts import adherence
 from backend.language import base, text
@@ -104,11 +106,13 @@ class MoMugTask:
         self.random = np.random.default_rng(recipe.get("schedule", {}).get("seed", 0))
         self.train, self.train_latents = read_split(data, "train", codec, self.codec_folder, device)
         self.val, self.val_latents = read_split(data, "val", codec, self.codec_folder, device)
-        self.weights = balance(self.train.rows)
+        self.weights = balance(self.train.rows, recipe.get("favour", {}))
+        self.sideless = recipe.get("sideless", 0.0)
         self.queue: list[tuple[np.ndarray, list[str]]] = []
         tokenizer = base.load_tokenizer()
         language_model = base.load_language_model(device=device, dtype=torch.bfloat16)
-        captions = sorted({c for rows in (self.train.rows, self.val.rows) for row in rows for c in row["captions"]})
+        captions = {c for rows in (self.train.rows, self.val.rows) for row in rows for c in row["captions"]}
+        captions = sorted(captions | {without_side(c) for c in captions} if self.sideless else captions)
         self.cache = TextCache(language_model, tokenizer, captions, device, out.parent / "text", self.config.base)
         self.momug = MoMug(self.config, codec, MotionHead(self.config).to(device), language_model, tokenizer)
         if "start" in recipe:
@@ -125,7 +129,7 @@ class MoMugTask:
         if not self.queue:
             count = len(self.train) // self.batch * self.batch or self.batch
             drawn = self.random.choice(len(self.train), count, p=self.weights / self.weights.sum())
-            captions = np.array([str(self.random.choice(self.train.rows[i]["captions"])) for i in drawn], dtype=object)
+            captions = np.array([self._caption(self.train.rows[i]) for i in drawn], dtype=object)
             order = np.argsort([len(self.train_latents[i]) for i in drawn] + self.random.uniform(-4, 4, count))
             # groups of windows of a length, and in each group batches of captions of a length: little padding
             for group in np.array_split(order, max(count // (4 * self.batch), 1)):
@@ -134,6 +138,11 @@ class MoMugTask:
                     self.queue.append((drawn[rows], captions[rows].tolist()))
             self.random.shuffle(self.queue)
         return self.queue.pop()
+
+    def _caption(self, row: dict) -> str:
+        """One of a window's captions; now and then it does not say which hand or foot."""
+        caption = str(self.random.choice(row["captions"]))
+        return without_side(caption) if self.random.random() < self.sideless else caption
 
     def _motion_loss(self, model, latents: list[Tensor], captions: list[str], t: Tensor, noise, drop) -> Tensor:
         """Weighted MSE of x0; ``noise`` (B,80,C) or None for fresh noise; rows with ``drop`` see no text."""
@@ -273,16 +282,21 @@ class MoMugLoopTask(MoMugTask):
         return figures | {"score": figures["score"] + 0.3 * caption, "caption_loss": caption}
 
 
-def balance(rows: list[dict]) -> np.ndarray:
+def balance(rows: list[dict], favour: dict[str, float] | None = None) -> np.ndarray:
     """Sampling weights (N,): windows with rare actions come more often, by the root of how rare, at most 4 to 1.
 
-    A row's own ``weight`` (1 where it has none) multiplies its share.
+    A row's own ``weight`` (1 where it has none) multiplies its share. favour: regular expression -> factor for the
+    windows with a caption that it is found in (the largest one counts): what held-out prompts say is learnt least.
     """
     named = [action_words(row["captions"]) or {"?"} for row in rows]
     counts = Counter(word for words in named for word in words)
     weights = np.array([max(counts[word] ** -0.5 for word in words) for words in named])
     own = np.array([row.get("weight", 1.0) for row in rows])
-    return np.clip(weights / np.median(weights), 0.5, 2.0) * own
+    factors = {re.compile(pattern): factor for pattern, factor in (favour or {}).items()}
+    more = [
+        max([f for p, f in factors.items() if any(p.search(c) for c in row["captions"])], default=1.0) for row in rows
+    ]
+    return np.clip(weights / np.median(weights), 0.5, 2.0) * own * np.array(more)
 
 
 def load_grown(module: nn.Module, tensors: dict[str, Tensor]) -> None:

@@ -13,6 +13,7 @@ from backend.data import describe
 from backend.data.claims import check, contradicts
 from backend.data.grammar import VERBS, base, gerund, ing, plain, sentence, sequence, swap_sides
 from backend.data.measure import measure
+from backend.data.wording import without_side
 from backend.motion.skeleton import MIRROR, Motion
 
 
@@ -354,3 +355,17 @@ def test_real_windows_are_not_denied(shared):
                     kinds[claim.kind] += 1
     assert verdicts[False] == 0 and len(kinds) > 6
     assert verdicts[True] / sum(verdicts.values()) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("caption", "plain"),
+    [
+        ("a person waves with the left hand", "a person waves"),
+        ("raise the right arm and wave", "raise an arm and wave"),
+        ("a man does a left kick, then turns left", "a man does a kick, then turns left"),
+        ("someone walks to the right", "someone walks to the right"),
+        ("a person raises both hands", "a person raises both hands"),
+    ],
+)
+def test_caption_without_side_keeps_the_way_and_loses_the_hand(caption, plain):
+    assert without_side(caption) == plain
