@@ -10,6 +10,7 @@ from backend.data.measure import measure
 from backend.motion.skeleton import Motion
 
 SHORTEST = 10  # frames; less of a motion is not measured
+HELD, DENIED, ENOUGH = 0.3, 1.0, 3  # what a claim of a caption is worth beside its likelihood; how many are counted
 # what the kinds of claims are called in a sentence for the artist; a kind that is not here goes by its own name
 WORDS = {
     "hand": "hands", "side": "left or right", "count": "how often", "posture": "low posture",
@@ -46,3 +47,19 @@ def choose(sentences: list[str], segments: list[int], tries: list[list[Motion]])
         return chosen, []
     said = ", ".join(WORDS.get(kind, kind) for kind in everywhere)
     return chosen, [f"The motion may not do all that was asked ({said}): try another seed or a plainer sentence."]
+
+
+def truest(written: list[tuple[str, float]], motion: Motion) -> str:
+    """The sentence that says most of what is measured and least of what is denied, the likeliest of equals.
+
+    written: sentences and the mean log-likelihood of their tokens.
+    """
+    facts = measure(motion)
+
+    def worth(sentence: str, likelihood: float) -> float:
+        claims = check(sentence, facts)
+        held = sum(claim.holds is True for claim in claims)
+        denied = sum(claim.holds is False for claim in claims)
+        return likelihood + HELD * min(held, ENOUGH) - DENIED * denied
+
+    return max(written, key=lambda row: worth(*row))[0]

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from backend import weights
 from backend.codecs.causal_vae import STRIDE, CausalVAE, codec_hash, kinematic_errors, load_codec
 from backend.data.describe import action_words
 from backend.data.wording import without_side
@@ -96,6 +97,8 @@ class TextCache:
 class MoMugTask:
     """Stage 1 (``stage = 1``): x_t, t and cached text states into the head; no language model in the loop."""
 
+    sideless = 0.0  # share of the captions that do not say which hand or foot
+
     def __init__(self, recipe: dict, data: Path, device: str, out: Path):
         self.recipe, self.device = recipe, device
         self.batch, self.text_dropout = recipe.get("batch", 64), recipe.get("text_dropout", 0.1)
@@ -116,7 +119,7 @@ class MoMugTask:
         self.cache = TextCache(language_model, tokenizer, captions, device, out.parent / "text", self.config.base)
         self.momug = MoMug(self.config, codec, MotionHead(self.config).to(device), language_model, tokenizer)
         if "start" in recipe:
-            load_grown(self.momug.head, load_file(out.parent / recipe["start"] / "head.safetensors"))
+            load_grown(self.momug.head, weights.load(out.parent / recipe["start"] / "head.safetensors"))
         self.model = self.momug.head
 
     def parameter_groups(self, learning_rate: float) -> list[dict]:
@@ -228,7 +231,7 @@ class MoMugLoopTask(MoMugTask):
         loop = LanguageLoop(self.config, self.momug.language_model, self.momug.tokenizer).to(device)
         self.momug.loop = loop
         if "language" in recipe:
-            load_grown(loop, load_file(out.parent / recipe["language"] / "language.safetensors"))
+            load_grown(loop, weights.load(out.parent / recipe["language"] / "language.safetensors"))
         for name, parameter in loop.named_parameters():
             parameter.requires_grad_("lora_" in name or not name.startswith("language."))
         self.model = nn.ModuleDict({"head": self.momug.head, "loop": loop})

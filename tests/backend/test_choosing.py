@@ -69,3 +69,9 @@ def test_best_makes_several_and_returns_one_of_them(make_model, monkeypatch):
     assert len(best.motions) == len(first.motions) == 2
     assert np.array_equal(best.motions[0].rotations, again.motions[0].rotations)
     assert not np.allclose(best.motions[0].rotations, plain.motions[0].rotations, atol=1e-3)
+
+
+def test_the_truest_caption_is_chosen_and_the_likeliest_of_equals():
+    written = [("a person jumps", -0.2), ("a person walks backward", -0.1), ("a person walks forward", -0.5)]
+    assert choosing.truest(written, walk()) == "a person walks forward"
+    assert choosing.truest([("like a zombie", -0.5), ("with a sword", -0.3)], walk()) == "with a sword"

@@ -188,17 +188,28 @@ def test_captions_can_be_learned_with_the_text_half_frozen(make_loop):
         first = first or loss.item()
     assert loss.item() < 0.1 * first
     loop.eval()
-    assert loop.write_caption(latents[:1]) == TEXTS[0]
-    assert loop.write_caption(latents[1:, :4]) == TEXTS[1]
+    assert loop.write_captions(latents[:1])[0][0] == TEXTS[0]
+    assert loop.write_captions(latents[1:, :4])[0][0] == TEXTS[1]
     for name, parameter in loop.named_parameters():
         if name in frozen:
             assert torch.equal(parameter, frozen[name]), name
 
 
+def test_several_captions_differ_and_the_first_is_the_greedy_one(make_loop):
+    loop = make_loop(lora=0.5)
+    latents = torch.randn(1, 5, loop.motion_in.in_features)
+    (alone,) = loop.write_captions(latents, 1, longest=6)
+    several = loop.write_captions(latents, 4, longest=6)
+    assert several[0][0] == alone[0] and several[0][1] == pytest.approx(alone[1], rel=1e-3)
+    assert len({sentence for sentence, _ in several}) > 1
+    assert all(likelihood < 0 for _, likelihood in several)
+    assert loop.write_captions(latents, 4, longest=6) == several
+
+
 def test_a_caption_never_repeats_three_words_and_ends(make_loop):
     loop = make_loop(lora=0.5)
     counted = []
-    said = loop.write_caption(torch.randn(1, 5, loop.motion_in.in_features), counted.append, longest=30)
+    ((said, _),) = loop.write_captions(torch.randn(1, 5, loop.motion_in.in_features), 1, counted.append, longest=30)
     assert isinstance(said, str) and counted == list(range(len(counted))) and len(counted) <= 30
 
     def stop(index):
@@ -206,7 +217,7 @@ def test_a_caption_never_repeats_three_words_and_ends(make_loop):
             raise BackendError("cancelled", "The caption was cancelled.")
 
     with pytest.raises(BackendError, match="cancelled"):
-        loop.write_caption(torch.randn(1, 5, loop.motion_in.in_features), stop)
+        loop.write_captions(torch.randn(1, 5, loop.motion_in.in_features), 4, stop)
 
 
 def test_real_tokens(real_base):

@@ -18,6 +18,7 @@ LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_
 CUE = "Caption:"  # what the frozen text half reads before it describes a motion
 DURATION_DIGITS = tuple(range(1, 11))  # whole seconds; the LM head answers with one letter each
 DURATION_LETTERS = "ABCDEFGHIJ"
+TEMPERATURE = 0.8  # of the captions that are drawn
 
 
 class LanguageLoop(nn.Module):
@@ -135,28 +136,51 @@ class LanguageLoop(nn.Module):
             return self.language.get_base_model().lm_head(hidden).float()
 
     @torch.no_grad()
-    def write_caption(self, latents: Tensor, on_token=lambda index: None, longest: int = 48) -> str:
-        """Describe one clean motion (1,L,32): greedy decoding that does not repeat a three-word run."""
+    def write_captions(
+        self, latents: Tensor, count: int = 1, on_token=lambda index: None, longest: int = 48
+    ) -> list[tuple[str, float]]:
+        """``count`` sentences about one clean motion (1,L,C), each with its mean log-likelihood a token.
+
+        The first is decoded greedily, the others are drawn at ``TEMPERATURE`` (the same for the same motion); none
+        repeats a three-word run.
+        """
+        generator = torch.Generator().manual_seed(0)
         lengths = torch.tensor([latents.shape[1]], device=latents.device)
         cache, seen, begin = self._motion_context(latents, lengths)
         cue = self.tokenizer(CUE, add_special_tokens=False, return_tensors="pt")["input_ids"].to(latents.device)
-        logits = self._text_logits(cue, torch.ones_like(cue, dtype=torch.bool), cache, seen, begin)[0, -1]
-        said: list[int] = []
-        position = int(begin) + 1 + cue.shape[1]
-        seen = torch.cat([seen, seen.new_ones(1, 1 + cue.shape[1])], 1)
+        logits = self._text_logits(cue, torch.ones_like(cue, dtype=torch.bool), cache, seen, begin)[:, -1]
+        logits = logits.repeat(count, 1)
+        cache.batch_repeat_interleave(count)
+        seen = seen.new_ones(count, seen.shape[1] + 1 + cue.shape[1])
+        position, end = int(begin) + 1 + cue.shape[1], self.tokenizer.eos_token_id
+        said: list[list[int]] = [[] for _ in range(count)]
+        likelihood, ended = torch.zeros(count), torch.zeros(count, dtype=torch.bool)
         with self.language.disable_adapter():
             for index in range(longest):
                 on_token(index)
-                for i in range(len(said) - 2):
-                    if said[i : i + 2] == said[-2:]:
-                        logits[said[i + 2]] = -torch.inf
-                token = int(logits.argmax())
-                if token == self.tokenizer.eos_token_id:
+                for row, words in enumerate(said):
+                    for i in range(len(words) - 2):
+                        if words[i : i + 2] == words[-2:]:
+                            logits[row, words[i + 2]] = -torch.inf
+                tokens = logits.argmax(-1).cpu()
+                if count > 1:
+                    chances = (logits[1:] / TEMPERATURE).softmax(-1).cpu()
+                    tokens[1:] = torch.multinomial(chances, 1, generator=generator)[:, 0]
+                found = logits.log_softmax(-1).cpu().gather(1, tokens[:, None])[:, 0]
+                likelihood += torch.where(ended, 0.0, found)
+                ended |= tokens == end
+                if ended.all():
                     break
-                said.append(token)
-                seen = torch.cat([seen, seen.new_ones(1, 1)], 1)
-                words = self.language.get_input_embeddings()(torch.tensor([[token]], device=latents.device))
-                hidden = self._run(words, torch.tensor([[position]], device=latents.device), seen[:, None], cache)
-                logits = self.language.get_base_model().lm_head(hidden)[0, -1].float()
+                for row, token in enumerate(tokens.tolist()):
+                    if not ended[row]:
+                        said[row].append(token)
+                seen = torch.cat([seen, seen.new_ones(count, 1)], 1)
+                words = self.language.get_input_embeddings()(tokens[:, None].to(latents.device))
+                positions = torch.full((count, 1), position, device=latents.device)
+                hidden = self._run(words, positions, seen[:, None], cache)
+                logits = self.language.get_base_model().lm_head(hidden)[:, -1].float()
                 position += 1
-        return self.tokenizer.decode(said).strip()
+        sentences = [self.tokenizer.decode(words).strip() for words in said]
+        return [
+            (s, float(total) / (len(words) + 1)) for s, total, words in zip(sentences, likelihood, said, strict=True)
+        ]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from backend import weights
 from backend.codecs.causal_vae import STRIDE, CausalVAE, load_codec, save_codec
 from backend.errors import BackendError
 from backend.language import base, text
@@ -30,7 +30,8 @@ from backend.protocol import FPS
 log = logging.getLogger(__name__)
 FALLBACK_SECONDS = 4.0
 TRIES = 4  # of the preset that chooses the best
-PULLS, LAST_PULLS = 3, 25  # steps towards given poses, at each denoising step and at the end
+CAPTIONS = 8  # that the truest is chosen from
+PULLS, LAST_PULLS = 3, 16  # looks at how far given poses are, at each denoising step and at the end
 HINT = "Install the weights again."
 
 
@@ -173,7 +174,10 @@ class MoMug:
 
     @torch.no_grad()
     def caption(self, motion: Motion, progress: Progress, cancelled: Cancelled) -> str:
-        """One sentence about a canonical 30 fps motion; of one longer than the model's window, about its beginning."""
+        """One sentence about a canonical 30 fps motion; of one longer than the model's window, about its beginning.
+
+        Of several that the language half writes, the one that holds best against what can be measured.
+        """
         if self.loop is None:
             raise BackendError("bad_request", "These weights cannot caption: their language half is not trained.")
 
@@ -182,7 +186,8 @@ class MoMug:
                 raise BackendError("cancelled", "The caption was cancelled.", retryable=True)
             progress("caption", index, 0)
 
-        return self.loop.write_caption(self.encode(motion)[None], on_token)
+        written = self.loop.write_captions(self.encode(motion)[None], CAPTIONS, on_token)
+        return choosing.truest(written, motion.slice(0, min(motion.frames, int(self.config.max_seconds * FPS))))
 
     @torch.no_grad()
     def encode(self, motion: Motion) -> Tensor:
@@ -257,23 +262,22 @@ def presets(config: MoMugConfig) -> list[dict]:
     return [fast, best, full] if config.lora_rank else [fast, best]
 
 
-def save_checkpoint(model: MoMug, folder: Path) -> None:
-    """Write config.json with hashes, codec, head and, when there is one, the language half as float16 safetensors."""
+def save_checkpoint(model: MoMug, folder: Path, int8: bool = False) -> None:
+    """Write config.json with hashes, codec, head and, when there is one, the language half as float16 safetensors.
+
+    int8: the matrices of head and language half as 8-bit rows (:mod:`backend.weights`), half the size.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.safetensors"):  # a first stage saved over a second one leaves nothing of it behind
         old.unlink()
     save_codec(model.codec, folder)
-    _save(model.head.state_dict(), folder / "head.safetensors")
+    weights.save(model.head.state_dict(), folder / "head.safetensors", int8)
     if model.loop is not None:
-        _save(model.loop.trainable(), folder / "language.safetensors")
+        weights.save(model.loop.trainable(), folder / "language.safetensors", int8)
     config = model.config.to_dict()
     config |= {"presets": presets(model.config), "captions": model.loop is not None}
     config["sha256"] = {p.name: base.sha256_file(p) for p in sorted(folder.glob("*.safetensors"))}
     (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
-
-
-def _save(tensors: dict[str, Tensor], path: Path) -> None:
-    save_file({k: v.detach().to("cpu", torch.float16).contiguous() for k, v in tensors.items()}, path)
 
 
 def load_checkpoint(folder: Path, device: str = "auto", precision: str = "auto") -> MoMug:
@@ -291,7 +295,7 @@ def load_checkpoint(folder: Path, device: str = "auto", precision: str = "auto")
     head = MotionHead(config)
     try:
         codec = load_codec(folder, "cpu")
-        head.load_state_dict({k: v.float() for k, v in load_file(folder / "head.safetensors").items()})
+        head.load_state_dict(weights.load(folder / "head.safetensors"))
     except (RuntimeError, TypeError, ValueError, SafetensorError) as error:
         raise BackendError(
             "checkpoint_damaged", f"The weights of {folder.name} do not fit its config.json.", HINT
@@ -309,7 +313,7 @@ def load_checkpoint(folder: Path, device: str = "auto", precision: str = "auto")
 
 def load_loop(loop: LanguageLoop, path: Path) -> None:
     try:
-        stored, wanted = load_file(path), loop.trainable()
+        stored, wanted = weights.load(path), loop.trainable()
     except (ValueError, SafetensorError) as error:
         raise BackendError("checkpoint_damaged", f"The weights in {path.name} cannot be read.", HINT) from error
     if {k: v.shape for k, v in stored.items()} != {k: v.shape for k, v in wanted.items()}:
