@@ -3,8 +3,9 @@
 The one path for buttons and scripts. Nothing here waits, and nothing changes the scene before the answer has come.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import bpy
 
@@ -246,10 +247,12 @@ def start_caption(
     action=None,
     model: str = "momug",
     frame_range: tuple[int, int] | None = None,
-    scene=None,
-    undo_step: bool = False,
+    later: "list[Callable[[], None]] | None" = None,
 ) -> runtime.Task:
-    """Ask for the caption of an animation and return at once; the task's result is the text. See ``api.caption``."""
+    """Ask for the caption of an animation and return at once; the task's result is the text. See ``api.caption``.
+
+    later: gets a function that keeps the text with the animation, instead of keeping it at once.
+    """
     runtime.check_idle()
     service.check_request(model, None)
     require_map(armature)
@@ -267,16 +270,21 @@ def start_caption(
 
     def apply(header: dict, _arrays: dict) -> str:
         text = header["text"].strip()
+        if later is None:
+            keep(text)
+        else:
+            later.append(partial(keep, text))
+        return text
+
+    def keep(text: str) -> None:
         kept = target.resolve()
         if kept is not None and kept.library is None:
             if part:
                 assets.set_caption_of_part(kept, first, last, text)
             else:
                 assets.set_caption(kept, text)
-            runtime.tell("")
         else:
             runtime.tell(f"Caption, not stored because the action is gone or linked: {text}")
-        return text
 
     arrays = {
         "rotations": motion.rotations,
@@ -284,7 +292,7 @@ def start_caption(
         "rest_offsets": motion.rest_offsets,
     }
     fields = {"model": model, "fps": float(motion.fps)}
-    return runtime.start(protocol.CAPTION, fields, arrays, apply, "MoMug: Caption" if undo_step else "")
+    return runtime.start(protocol.CAPTION, fields, arrays, apply)
 
 
 def require_map(armature) -> None:

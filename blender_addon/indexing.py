@@ -81,7 +81,7 @@ def _tick() -> "float | None":
         step()
     except Exception:
         log.exception("reading the libraries failed")
-        runtime.show_error(service.Error("internal", "The libraries could not be read.", "See the log."))
+        runtime.show_error(service.Error("internal", "The libraries could not be read.", "See the log."), "captions")
         _work = None
     runtime.redraw()
     return TICK if _work is not None else None
@@ -120,7 +120,7 @@ def _finish(work: Work) -> None:
     told = f"The asset libraries can be searched now. Actions: {count}, files: {len(work.seen)}."
     if work.bad:
         told += f" Files that could not be read: {len(work.bad)}, '{work.bad[0]}' among them."
-    runtime.tell(told)
+    runtime.tell(told, "captions")
 
 
 def _save() -> None:

@@ -38,6 +38,7 @@ class Status:
     message: str = ""
     hint: str = ""
     failed: bool = False
+    section: str = "prompt"  # which part of the sidebar says it: the one that was pressed
 
 
 class Task:
@@ -80,9 +81,10 @@ class Task:
 
 
 _task: "Task | None" = None
-_next: "deque[Callable[[], Task]]" = deque()  # what is started when the task has ended well
-_turn = (1, 1)  # which of several tasks that were asked for together runs, and how many they are
+_next: "deque[Callable[[], Task]]" = deque()  # what was asked for together with the task and is not sent yet
+_answered: "list[Task]" = []  # what was asked for together with the task and is answered, but not applied yet
 _status = Status()
+_section = "prompt"
 last_timings: "dict[str, float]" = {}
 last_warnings: "list[str]" = []
 
@@ -97,18 +99,24 @@ def status() -> Status:
     return _status
 
 
-def show_error(error: Error) -> None:
-    """Tell the artist in the panel, and the whole story in the log."""
+def asked_in(section: str) -> None:
+    """From now on it is this part of the sidebar that tells what comes of it: the one whose button was pressed."""
+    global _section
+    _section = section
+
+
+def show_error(error: Error, section: str = "") -> None:
+    """Tell the artist in the panel, and the whole story in the log. section: see :func:`asked_in`."""
     global _status
     service.open_log()
     log.error("%s: %s %s\n%s", error.code, error.message, error.hint, error.details)
-    _status = Status(error.message, error.hint, True)
+    _status = Status(error.message, error.hint, True, section or _section)
 
 
-def tell(message: str) -> None:
-    """Say in the panel what happened; an empty message clears it."""
+def tell(message: str, section: str = "") -> None:
+    """Say in the panel what happened; an empty message clears it. section: see :func:`asked_in`."""
     global _status
-    _status = Status(message)
+    _status = Status(message, section=section or _section)
 
 
 def check_idle() -> None:
@@ -136,12 +144,11 @@ def start(kind: str, fields: dict, arrays: dict | None, apply, undo_message: str
     return _task
 
 
-def start_in_turn(starters: "list[Callable[[], Task]]") -> Task:
-    """Start several tasks, each when the one before has ended well; the first one. Raises Error when that cannot be."""
-    global _turn
+def start_together(starters: "list[Callable[[], Task]]") -> Task:
+    """Start several tasks, one after the other; the first one. Their answers are applied when all are here, as one undo
+    step: it was one wish of the artist. Raises Error when that cannot be."""
     check_idle()
     _next.clear()
-    _turn = (1, len(starters))
     task = starters[0]()
     _next.extend(starters[1:])
     return task
@@ -149,24 +156,7 @@ def start_in_turn(starters: "list[Callable[[], Task]]") -> Task:
 
 def turn() -> "tuple[int, int]":
     """(which of the tasks that were asked for together runs, how many they are)."""
-    return _turn if _turn[1] > 1 and _task is not None else (1, 1)
-
-
-def _start_next() -> None:
-    """The next of several tasks; none after a failure."""
-    global _turn
-    if not _next:
-        _turn = (1, 1)
-        return
-    starter = _next.popleft()
-    _turn = (_turn[0] + 1, _turn[1])
-    told = _status.message
-    try:
-        starter()
-        tell(told)
-    except Error as error:
-        _next.clear()
-        show_error(error)
+    return (1, 1) if _task is None else (len(_answered) + 1, len(_answered) + 1 + len(_next))
 
 
 # --- what comes back
@@ -195,7 +185,7 @@ def pump(patient: bool = False) -> None:
         service.remember_capabilities()
     if task is None or not task.job.finished:
         return
-    if patient and task.job.state == DONE and not task.dropped:
+    if patient and not task.dropped and (task.job.state == DONE or _answered) and not _next:
         task.waits_for = _hold_back()
         if task.waits_for:
             return
@@ -220,20 +210,58 @@ def warnings_of(header: dict) -> list[str]:
 
 
 def _conclude(task: Task) -> None:
+    """Apply the answer of ``task``, or keep it until what was asked for together with it is answered too."""
+    error = _refusal(task)
+    if error is None:
+        _answered.append(task)
+    if error is None and _next:
+        try:
+            _next.popleft()()
+            return
+        except Error as refused:
+            error = refused
+    _next.clear()
+    ready = [*_answered]
+    _answered.clear()
+    last_warnings.clear()
+    for one in ready:
+        if error is not None and error.code == "cancelled":
+            one.error, one.finished = error, True
+        else:
+            _apply(one)
+            error = error or one.error
+    if not task.finished:
+        task.error, task.finished = error, True
+    done = [one for one in ready if one.error is None]
+    if done and task.undo_message:
+        push_undo(task.undo_message)
+    if error is None and len(done) > 1:
+        tell(" ".join([f"{len(done)} armatures have a new motion.", *dict.fromkeys(last_warnings)]))
+    elif error is not None and error.code == "cancelled":
+        log.info("%s", error.message)
+        tell(error.message)
+    elif error is not None:
+        show_error(error)
+
+
+def _refusal(task: Task) -> "Error | None":
+    """Why there is nothing to apply."""
+    if task.dropped or task.job.state == CANCELLED:
+        return Error("cancelled", task.dropped or "Cancelled.")
+    if task.job.state != DONE:
+        return Error(task.job.code or "internal", task.job.error, task.job.hint, task.job.details)
+    return None
+
+
+def _apply(task: Task) -> None:
+    """Put the answer into the scene."""
     global last_timings
-    job = task.job
-    answered = time.perf_counter()
+    job, begun = task.job, time.perf_counter()
+    last_warnings.extend(warnings_of(job.header))
+    for warning in warnings_of(job.header):
+        log.warning("%s", warning)
     try:
-        if task.dropped or job.state == CANCELLED:
-            raise Error("cancelled", task.dropped or "Cancelled.")
-        if job.state != DONE:
-            raise Error(job.code or "internal", job.error, job.hint, job.details)
-        last_warnings[:] = warnings_of(job.header)
-        for warning in last_warnings:
-            log.warning("%s", warning)
         task.result = task.apply(job.header, job.arrays)
-        if task.undo_message:
-            _push_undo(task.undo_message)
     except Error as error:
         task.error = error
     except RigError as error:
@@ -244,22 +272,10 @@ def _conclude(task: Task) -> None:
     task.finished = True
     timings = job.header.get("timings")
     phases = {str(k): v for k, v in timings.items() if isinstance(v, (int, float))} if isinstance(timings, dict) else {}
-    last_timings = {
-        **phases,
-        "request": answered - task.started,
-        "apply": time.perf_counter() - answered,
-    }
-    if task.error is not None:
-        _next.clear()
-    if task.error is not None and task.error.code == "cancelled":
-        log.info("%s", task.error.message)
-        tell(task.error.message)
-    elif task.error is not None:
-        show_error(task.error)
-    _start_next()
+    last_timings = {**phases, "request": begun - task.started, "apply": time.perf_counter() - begun}
 
 
-def _push_undo(message: str) -> None:
+def push_undo(message: str) -> None:
     """One undo step for what was just applied."""
     windows = bpy.context.window_manager.windows
     try:
@@ -274,7 +290,7 @@ def wait(task: Task, progress: "Callable[[str, int, int], None] | None" = None):
     told = None
     try:
         while not task.finished:
-            task.job.wait(0.02)
+            (_task or task).job.wait(0.02)
             now = (task.job.phase, task.job.step, task.job.total)
             if progress is not None and task.job.total > 0 and now != told:
                 told = now
@@ -291,7 +307,7 @@ def wait(task: Task, progress: "Callable[[str, int, int], None] | None" = None):
 
 def cancel(task: "Task | None" = None, reason: str = "Cancelled.") -> None:
     """Stop the task (the active one when None). Its result is not applied, even when it is already here."""
-    task = task or _task
+    task = _task if task is None or task in _answered else task
     if task is not None and not task.finished:
         task.dropped = reason
         task.job.cancel()
@@ -309,11 +325,14 @@ def _abandon(message: str) -> None:
 def _end_early(task: Task, error: Error) -> None:
     """The task is over whatever the backend still answers; a late answer is dropped."""
     global _task
-    _next.clear()
-    if _task is task:
+    together = [task, *_answered] if _task is None else [task, _task, *_answered]
+    if _task is task or task in _answered:
         _task = None
-    if not task.finished:
-        task.error, task.finished = error, True
+    for one in together:
+        if not one.finished:
+            one.error, one.finished = error, True
+    _next.clear()
+    _answered.clear()
 
 
 def shutdown(wait: bool = True) -> None:

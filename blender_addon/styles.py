@@ -187,7 +187,7 @@ def step() -> None:
             _starting = False
             failure = session.failure if session is not None else None
             if failure is not None:
-                runtime.show_error(Error(failure.code, failure.message, failure.hint, failure.details))
+                runtime.show_error(Error(failure.code, failure.message, failure.hint, failure.details), "style")
         else:
             service.remember_capabilities()
             _starting = session.state == "starting"
@@ -203,10 +203,10 @@ def step() -> None:
 def _tell(ended: StyleTraining) -> None:
     global _outdated
     if ended.state == CANCELLED:
-        runtime.tell("The training was cancelled. No style was made.")
+        runtime.tell("The training was cancelled. No style was made.", "style")
     elif ended.state != DONE:
         told = f"The style could not be trained. {ended.error}"
-        runtime.show_error(Error("style", told, "See the log.", ended.details))
+        runtime.show_error(Error("style", told, "See the log.", ended.details), "style")
     else:
         about = {"licence": ended.licence, "commercial": ended.commercial}
         _installed[ended.name] = {"name": ended.name, "label": ended.label, **about}
@@ -214,7 +214,7 @@ def _tell(ended: StyleTraining) -> None:
         told = f"The style '{ended.label}' is ready."
         for note in ended.record.get("notes", [])[:1]:
             told += f" {note}"
-        runtime.tell(told)
+        runtime.tell(told, "style")
 
 
 def _keep_ticking() -> None:
@@ -231,7 +231,7 @@ def _tick() -> "float | None":
         log.exception("looking after the styles failed")
         cancel()
         _training, _starting = None, False
-        runtime.show_error(Error("internal", "An error inside MoMug stopped the training.", "See the log."))
+        runtime.show_error(Error("internal", "An error inside MoMug stopped the training.", "See the log."), "style")
     runtime.redraw()
     return TICK if _training is not None or _starting or _outdated else None
 

@@ -40,6 +40,7 @@ class MOMUG_OT_caption(bpy.types.Operator):
 
     def execute(self, context):
         model = properties.chosen_model(properties.get(context.scene))
+        runtime.asked_in("captions")
         try:
             captions.begin(items(context), model)
             captions.step()  # what is wrong with a single request is told at once

@@ -128,7 +128,7 @@ def start(operator, context, **asked):
                     **asked,
                 )
             )
-        runtime.start_in_turn(starters)
+        runtime.start_together(starters)
     except (service.Error, RigError) as error:
         if isinstance(error, RigError):
             error = service.Error("bad_armature", str(error))
@@ -154,6 +154,7 @@ and Reject takes it away again. The timeline's end moves only for a longer motio
         return not problem
 
     def execute(self, context):
+        runtime.asked_in("prompt")
         return start(self, context)
 
 
@@ -180,6 +181,7 @@ its own: Reject brings this one back"""
         return not problem
 
     def execute(self, context):
+        runtime.asked_in("result")
         armature = properties.chosen_armature(context)
         seed = commit.recipe(commit.current(armature)).get("seed") if self.same_seed else None
         if seed is None:
@@ -197,7 +199,8 @@ class _PartOperator:
     """An operator that makes part of the present animation anew."""
 
     @classmethod
-    def poll(cls, context):
+    def why_not(cls, context) -> str:
+        """Why it cannot be made anew, one sentence; empty when it can."""
         armature, settings = properties.chosen_armature(context), properties.get(context.scene)
         problem = ask.why_not(armature)
         if not problem and not settings.prompt.strip():
@@ -208,13 +211,17 @@ class _PartOperator:
             problem = ask.why_no_room(armature, takes.SPLICE)
         if not problem and settings.keep_selected and not properties.selected_bones(armature):
             problem = "Select the bones that stay in Pose Mode"
-        if not problem:
-            problem = cls.missing(settings, armature)
+        return problem or cls.missing(settings, armature)
+
+    @classmethod
+    def poll(cls, context):
+        problem = cls.why_not(context)
         if problem:
             cls.poll_message_set(tr(problem.rstrip(".")))
         return not problem
 
     def execute(self, context):
+        runtime.asked_in("poses")
         settings, armature = properties.get(context.scene), properties.chosen_armature(context)
         draw_seed(settings)
         common = {

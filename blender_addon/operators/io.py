@@ -78,6 +78,7 @@ Your own keys stay; Reject takes it away again"""
         return ImportHelper.invoke(self, context, event)
 
     def execute(self, context):
+        runtime.asked_in("files")
         try:
             task = exchange.start_import(
                 self.filepath,
@@ -142,6 +143,7 @@ class MOMUG_OT_export_motion(bpy.types.Operator, ExportHelper):
     def execute(self, context):
         armature = properties.chosen_armature(context)
         _, _, suffix, features = KINDS[self.kind]
+        runtime.asked_in("files")
         try:
             path = exchange.checked_path(self.filepath, features)
             if path.suffix.lower() != suffix:

@@ -20,6 +20,7 @@ class MOMUG_OT_list_styles(bpy.types.Operator):
         return True
 
     def execute(self, _context):
+        runtime.asked_in("style")
         try:
             styles.ask()
         except service.Error as error:
@@ -52,6 +53,7 @@ class MOMUG_OT_train_style(bpy.types.Operator):
 
     def execute(self, context):
         settings = library_properties.settings(context.scene)
+        runtime.asked_in("style")
         try:
             styles.begin(
                 library_properties.ticked(),

@@ -123,6 +123,16 @@ class MOMUG_OT_move_block(_BlockOperator, bpy.types.Operator):
         return {"FINISHED"}
 
 
+def why_not(context) -> str:
+    """Why no motion can be made of the blocks, one sentence; empty when it can."""
+    settings, armature = properties.get(context.scene), properties.chosen_armature(context)
+    problem = ask.why_not(armature)
+    empty = [str(index + 1) for index, block in enumerate(settings.blocks) if not block.prompt.strip()]
+    if not problem and empty:
+        problem = f"Type what happens in block {empty[0]}"
+    return problem or ask.why_no_room(armature, settings.destination)
+
+
 class MOMUG_OT_generate_timeline(_BlockOperator, bpy.types.Operator):
     """Make one continuous motion of all blocks, from the start frame on. Your own keys stay; Reject takes it away \
 again. Blender stays usable meanwhile"""
@@ -134,18 +144,13 @@ again. Blender stays usable meanwhile"""
     def poll(cls, context):
         if not _BlockOperator.poll.__func__(cls, context):
             return False
-        settings = properties.get(context.scene)
-        problem = ask.why_not(properties.chosen_armature(context))
-        empty = [str(index + 1) for index, block in enumerate(settings.blocks) if not block.prompt.strip()]
-        if not problem and empty:
-            problem = f"Type what happens in block {empty[0]}"
-        if not problem:
-            problem = ask.why_no_room(properties.chosen_armature(context), settings.destination)
+        problem = why_not(context)
         if problem:
             cls.poll_message_set(tr(problem.rstrip(".")))
         return not problem
 
     def execute(self, context):
+        runtime.asked_in("timeline")
         settings = properties.get(context.scene)
         timeline = [(block.prompt, None if block.auto else block.seconds) for block in settings.blocks]
         return start(self, context, timeline=timeline, frame_start=settings.timeline_start)
@@ -172,6 +177,7 @@ it keeps its length"""
         return not problem
 
     def execute(self, context):
+        runtime.asked_in("timeline")
         settings = properties.get(context.scene)
         here, chosen = self.here(settings), gathered(settings)
         chosen = {name: chosen[name] for name in ("model", "preset", "steps", "guidance_scale")}

@@ -1,6 +1,15 @@
 """What the sections share: where they are drawn, and text that fits a narrow sidebar."""
 
+from functools import lru_cache
+
+import blf
+
 from ..translations import tr, wrapped
+
+# pixels at an interface scale of 1
+TABS_AND_MARGINS = 22 + 32  # left and right of a line of text in a section
+ICON, BOX = 20, 16
+LEAST = 80
 
 
 class Sidebar:
@@ -18,9 +27,23 @@ def columns(context) -> int:
     return max(16, int((width / scale - 60) / 6.6))  # the tabs and margins; a wide letter of the default font
 
 
+def fitted(context, text: str, taken: int = 0) -> "list[str]":
+    """``text`` in lines that fit the region's width, less ``taken`` pixels at an interface scale of 1."""
+    scale = context.preferences.system.ui_scale or 1.0  # 0 without a window
+    width = context.region.width if context.region else 280
+    room = max(LEAST * scale, width - (TABS_AND_MARGINS + taken) * scale)
+    return _lines(text, room, context.preferences.ui_styles[0].widget.points * scale)
+
+
+@lru_cache(maxsize=512)
+def _lines(text: str, room: float, size: float) -> "list[str]":
+    blf.size(0, size)
+    return wrapped(text, room, lambda line: blf.dimensions(0, line)[0])
+
+
 def paragraph(layout, context, text: str, icon: str = "NONE", alert: bool = False, boxed: bool = False) -> None:
     """Draw ``text`` in as many lines as the sidebar's width needs; the icon stands before the first line."""
-    lines = wrapped(tr(text), columns(context) - (4 if icon != "NONE" else 0) - (2 if boxed else 0))
+    lines = fitted(context, tr(text), (ICON if icon != "NONE" else 0) + (BOX if boxed else 0))
     column = layout.column(align=True)
     column.alert = alert
     column.scale_y = 0.85

@@ -6,6 +6,7 @@ from .. import captions, indexing, library_properties, properties, results
 from ..library import rank
 from ..scene import assets
 from ..translations import tr
+from . import work
 from .base import Sidebar, columns, paragraph
 
 ROWS = 5
@@ -31,6 +32,7 @@ class MOMUG_PT_caption(Sidebar, bpy.types.Panel):
             draw_queue(layout, queue)
         else:
             layout.operator("momug.caption", icon="FILE_TEXT")
+        work.draw_status(layout, context, "captions")
         armature = properties.chosen_armature(context)
         owner = results.current_action(armature) or armature
         if owner is not None:

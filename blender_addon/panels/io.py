@@ -2,6 +2,8 @@
 
 import bpy
 
+from .. import runtime
+from . import work
 from .base import Sidebar
 
 
@@ -10,10 +12,15 @@ class MOMUG_PT_io(Sidebar, bpy.types.Panel):
     bl_order = 8
     bl_options = {"DEFAULT_CLOSED"}
 
-    def draw(self, _context):
-        column = self.layout.column(align=True)
+    def draw(self, context):
+        layout = self.layout
+        column = layout.column(align=True)
         column.operator("momug.import_motion", text="Import Motion...", icon="IMPORT")
         column.operator_menu_enum("momug.export_motion", "kind", text="Export Motion...", icon="EXPORT")
+        task = runtime.active()
+        if task is not None:
+            work.draw_progress(layout, task)
+        work.draw_status(layout, context, "files")
 
 
 CLASSES = (MOMUG_PT_io,)

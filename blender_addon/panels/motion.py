@@ -2,11 +2,11 @@
 
 import bpy
 
-from .. import prompts, properties, results, runtime
+from .. import prompts, properties, results
 from ..operators import generate
 from ..scene import takes
 from ..translations import tr
-from . import poses
+from . import poses, work
 from .base import Sidebar, columns, paragraph
 
 LONGEST_SHOWN = 400  # characters of a prompt that are drawn below its field
@@ -33,18 +33,17 @@ class MOMUG_PT_motion(Sidebar, bpy.types.Panel):
         told = poses.told(context, settings)
         if told:
             paragraph(layout, context, told, "POSE_HLT")
-        task = runtime.active()
-        if task is not None:
-            self.draw_progress(layout, task)
-        else:
-            row = layout.row()
-            row.scale_y = 1.4
+        if work.draw_missing_model(layout, context):
+            return
+        row = work.button_row(layout)
+        if row is not None:
             count = sum(not results.map_health(one).problem for one in properties.chosen_armatures(context))
             if count > 1:
                 row.operator("momug.generate", icon="PLAY", text=tr(f"Generate for {count} Armatures"))
             else:
                 row.operator("momug.generate", icon="PLAY")
-        draw_status(layout, context)
+            work.draw_reason(layout, context, generate.why_not(context))
+        work.draw_status(layout, context, "prompt")
 
     @staticmethod
     def draw_prompt(layout, context, settings):
@@ -63,23 +62,6 @@ class MOMUG_PT_motion(Sidebar, bpy.types.Panel):
         column.row(align=True).prop(settings, "length", expand=True)
         if settings.length != properties.MODEL:
             column.prop(settings, "frames" if settings.length == properties.FRAMES else "seconds")
-
-    @staticmethod
-    def draw_progress(layout, task):
-        column = layout.column(align=True)
-        number, count = runtime.turn()
-        if count > 1:
-            column.label(text=tr(f"{number} of {count}"), icon="ARMATURE_DATA")
-        if hasattr(column, "progress"):  # 4.1+
-            column.progress(factor=task.fraction, text=tr(task.phase_text))
-        else:
-            column.label(text=tr(task.phase_text), icon="TIME")
-        left = task.remaining
-        if left is not None and left >= 1.0:
-            column.label(text=tr(f"About {left:.0f} s left"))
-        row = column.row()
-        row.scale_y = 1.4
-        row.operator("momug.cancel", icon="CANCEL")
 
 
 class MOMUG_MT_examples(bpy.types.Menu):
@@ -119,21 +101,6 @@ class MOMUG_MT_history(bpy.types.Menu):
             self.layout.operator("momug.use_prompt", text=shown, translate=False).prompt = text
         self.layout.separator()
         self.layout.operator("momug.clear_history", icon="TRASH")
-
-
-def draw_status(layout, context):
-    """The last thing that happened, in a sentence, and for a failure what to do about it."""
-    status = runtime.status()
-    if not status.message:
-        return
-    if not status.failed:
-        paragraph(layout, context, status.message, "CHECKMARK")
-        return
-    box = layout.box()
-    paragraph(box, context, status.message, "ERROR", alert=True, boxed=True)
-    if status.hint:
-        paragraph(box, context, status.hint, "BLANK1", boxed=True)
-    box.operator("momug.open_log", icon="TEXT")
 
 
 class MOMUG_PT_motion_options(Sidebar, bpy.types.Panel):

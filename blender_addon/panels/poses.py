@@ -2,8 +2,9 @@
 
 import bpy
 
-from .. import properties
+from .. import properties, runtime
 from ..operators import generate
+from . import work
 from .base import Sidebar
 
 
@@ -72,6 +73,12 @@ class MOMUG_PT_rework(Sidebar, bpy.types.Panel):
         row.operator("momug.range_of_keys", text="", icon="KEYFRAME")
         column.operator("momug.regenerate", icon="FILE_REFRESH")
         layout.operator("momug.in_between", icon="IPO_BEZIER")
+        task = runtime.active()
+        if task is not None:
+            work.draw_progress(layout, task)
+        else:
+            work.draw_reason(layout, context, generate.MOMUG_OT_regenerate.why_not(context))
+        work.draw_status(layout, context, "poses")
 
 
 def told(context, settings) -> str:

@@ -2,9 +2,10 @@
 
 import bpy
 
-from .. import commit, properties
+from .. import commit, properties, runtime
 from ..scene import takes
 from ..translations import tr
+from . import work
 from .base import Sidebar, paragraph
 
 _TOGGLES = (
@@ -50,6 +51,10 @@ class MOMUG_PT_result(Sidebar, bpy.types.Panel):
         row = column.row(align=True)
         row.operator("momug.generate_again", icon="FILE_REFRESH").same_seed = False
         row.operator("momug.use_settings_of_action", text="", icon="COPYDOWN")
+        task = runtime.active()
+        if task is not None:
+            work.draw_progress(layout, task)
+        work.draw_status(layout, context, "result")
 
     @staticmethod
     def draw_decision(layout, found) -> None:

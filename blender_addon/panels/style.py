@@ -4,6 +4,7 @@ import bpy
 
 from .. import library_properties, properties, styles
 from ..translations import tr
+from . import work
 from .base import Sidebar, paragraph
 
 
@@ -32,6 +33,7 @@ class MOMUG_PT_style(Sidebar, bpy.types.Panel):
             paragraph(layout, context, "Styles are listed once the model has started.", "INFO")
         elif not styles.packs(model):
             paragraph(layout, context, "No style is installed yet. Train one below.", "INFO")
+        work.draw_status(layout, context, "style")
 
 
 class MOMUG_PT_style_training(Sidebar, bpy.types.Panel):
@@ -48,7 +50,9 @@ class MOMUG_PT_style_training(Sidebar, bpy.types.Panel):
         ticked = library_properties.ticked()
         fitting = styles.learnable(ticked, properties.chosen_armature(context))
         if ticked:
-            told = tr("Ticked actions with a caption: {count} of {total}.").format(count=len(fitting), total=len(ticked))
+            told = tr("Ticked actions with a caption: {count} of {total}.").format(
+                count=len(fitting), total=len(ticked)
+            )
             paragraph(layout, context, told)
         else:
             paragraph(layout, context, "Tick captioned actions in the library. Five or more that move alike work best.")

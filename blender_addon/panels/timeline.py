@@ -3,6 +3,8 @@
 import bpy
 
 from .. import commit, properties
+from ..operators import timeline
+from . import work
 from .base import Sidebar, paragraph
 
 
@@ -50,9 +52,11 @@ class MOMUG_PT_timeline(Sidebar, bpy.types.Panel):
         row.prop(settings, "timeline_start")
         row.prop(settings, "show_strip", text="", icon="SEQ_STRIP_DUPLICATE")
         paragraph(layout, context, total(settings), "TIME")
-        row = layout.row()
-        row.scale_y = 1.4
-        row.operator("momug.generate_timeline", icon="PLAY")
+        row = work.button_row(layout)
+        if row is not None:
+            row.operator("momug.generate_timeline", icon="PLAY")
+            work.draw_reason(layout, context, timeline.why_not(context))
+        work.draw_status(layout, context, "timeline")
 
     @staticmethod
     def draw_block(layout, context, settings):

@@ -9,6 +9,7 @@ logs stay readable for those who help, and are translated by :func:`tr` where th
 import json
 import re
 import unicodedata
+from collections.abc import Callable
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -126,18 +127,20 @@ def width(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
-def wrapped(text: str, columns: int) -> "list[str]":
-    """``text`` in lines of at most ``columns``, broken between words, and anywhere between wide letters."""
+def wrapped(text: str, room: float, measure: "Callable[[str], float]" = width) -> "list[str]":
+    """``text`` in lines that take at most ``room`` by ``measure`` (columns, when nothing else is given), broken between
+    words, and anywhere between wide letters."""
     pieces = re.findall(r"[\u2e80-\u9fff\uff00-\uffef]|[^\s\u2e80-\u9fff\uff00-\uffef]+|\s+", text)
     lines, line = [], ""
     for piece in pieces:
         piece = " " if piece.isspace() else piece
-        if piece != " " and line and width(line + piece) > columns and piece not in "，。；：！？、）”":
+        if piece != " " and line and measure(line + piece) > room and piece not in "，。；：！？、）”":
             lines.append(line.rstrip())
             line = ""
-        while width(piece) > columns:
-            lines.append(piece[:columns])
-            piece = piece[columns:]
+        while measure(piece) > room and len(piece) > 1:
+            cut = next((n for n in range(len(piece) - 1, 1, -1) if measure(piece[:n]) <= room), 1)
+            lines.append(piece[:cut])
+            piece = piece[cut:]
         line = line + piece if line or piece != " " else ""
     return [*lines, line.rstrip()] if line.strip() or not lines else lines
 

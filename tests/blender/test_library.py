@@ -100,7 +100,7 @@ def test_cancel_keeps_what_was_made(walks, fake):
         action.momug_ticked = True
     settings().scope = "TICKED"
     bpy.ops.momug.caption()
-    while not words_of(walks[0]):
+    while not captions.running().done:
         captions._tick()
         runtime._tick()
     fake_steps = captions.running()
@@ -109,6 +109,21 @@ def test_cancel_keeps_what_was_made(walks, fake):
     assert captions.running() is None and fake_steps.stopped
     assert words_of(walks[0]) and not words_of(walks[2])
     assert "Cancelled" in runtime.status().message
+
+
+def test_several_captions_are_one_undo_step(walks):
+    for action in walks:
+        action.momug_ticked = True
+    settings().scope = "TICKED"
+    bpy.ops.ed.undo_push(message="before")
+    names = [action.name for action in walks]
+    bpy.ops.momug.caption()
+    finish_captions()
+    assert all(words_of(bpy.data.actions[name]) for name in names)
+    bpy.ops.ed.undo()
+    assert not any(words_of(bpy.data.actions[name]) for name in names)
+    bpy.ops.ed.redo()
+    assert all(words_of(bpy.data.actions[name]) for name in names)
 
 
 def test_one_animation_that_cannot_be_read_does_not_stop_the_others(walks, mannequin, monkeypatch):
@@ -300,7 +315,7 @@ def test_actions_of_other_files_are_found_and_used(library_folder, mannequin_in_
     assert bpy.ops.momug.read_libraries() == {"FINISHED"}
     finish_indexing()
     assert (len(bpy.data.actions), len(bpy.data.libraries)) == before
-    assert "3 actions in 2 files" in runtime.status().message and "broken.blend" in runtime.status().message
+    assert "Actions: 3, files: 2." in runtime.status().message and "broken.blend" in runtime.status().message
     library = library_properties.library(bpy.context)
     library.search = "walking"
     assert [found.name for found in library.found] == ["walk slow", "walk fast"]

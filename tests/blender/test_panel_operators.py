@@ -105,6 +105,7 @@ def test_every_selected_armature_gets_its_own(fake, settings, mannequin):
     assert bpy.ops.momug.generate() == {"FINISHED"}
     assert runtime.turn() == (1, 3)
     tick_until_done()
+    assert runtime.status().message.startswith("3 armatures have a new motion.")
     seeds = [results.recipe(thing.animation_data.action)["seed"] for thing in (mannequin, *others)]
     assert len(set(seeds)) == 3 and bare.animation_data is None and runtime.turn() == (1, 1)
     bpy.ops.momug.generate()
@@ -114,6 +115,54 @@ def test_every_selected_armature_gets_its_own(fake, settings, mannequin):
     settings.armature = others[0]
     bpy.ops.momug.generate()
     assert api.wait() == [others[0].animation_data.action]
+
+
+def three_figures(mannequin) -> list:
+    figures_ = [mannequin, *(figures.add() for _ in range(2))]
+    for figure in figures_:
+        figure.select_set(True)
+    bpy.context.view_layer.objects.active = mannequin
+    return [figure.name for figure in figures_]
+
+
+def moved(names) -> list:
+    return [name for name in names if (data := bpy.data.objects[name].animation_data) and data.action]
+
+
+def test_several_armatures_are_one_undo_step(fake, settings, mannequin):
+    names = three_figures(mannequin)
+    bpy.ops.ed.undo_push(message="before")
+    bpy.ops.momug.generate()
+    tick_until_done()
+    assert moved(names) == names and len(bpy.data.actions) == 3
+    bpy.ops.ed.undo()
+    assert not moved(names) and not bpy.data.actions
+    bpy.ops.ed.redo()
+    assert moved(names) == names
+
+
+def test_several_armatures_get_nothing_when_cancelled(fake, settings, mannequin, snapshot):
+    names = three_figures(mannequin)
+    before = snapshot()
+    fake(steps=3, delay=0.05)
+    bpy.ops.momug.generate()
+    while runtime.turn()[0] < 2:
+        runtime.pump()
+    assert snapshot() == before, "the first one waits for the others"
+    bpy.ops.momug.cancel()
+    tick_until_done()
+    assert runtime.status().message == "Cancelled." and snapshot() == before and not moved(names)
+
+
+def test_what_was_made_before_a_failure_is_kept(fake, settings, mannequin, fake_command, tmp_path):
+    names = three_figures(mannequin)
+    bpy.ops.ed.undo_push(message="before")
+    bpy.ops.momug.generate()
+    while runtime.turn()[0] < 2:
+        runtime.pump()
+    bpy.data.objects.remove(bpy.data.objects[names[2]])
+    tick_until_done()
+    assert moved(names[:2]) == names[:2] and runtime.status().failed and "no longer exists" in runtime.status().message
 
 
 # --- timeline
