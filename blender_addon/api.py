@@ -108,6 +108,7 @@ def regenerate(
     style: str | None = None,
     style_weight: float = 1.0,
     variations: int = 1,
+    keep_range: "tuple[int, int] | None" = None,
     keep_bones: "Sequence[str] | None" = None,
     destination: str = "SPLICE",
     progress: Callable[[str, int, int], None] | None = None,
@@ -116,13 +117,16 @@ def regenerate(
     """Make the frames of ``frame_range`` (first and last) of ``armature``'s animation anew; returns the action.
 
     The model sees half a second on either side and goes on from there; the first and the last frame show exactly what
-    they showed before, and keys outside the range stay bit for bit. keep_bones: bones that keep their keys in the range
+    they showed before, and keys outside the range stay bit for bit. keep_range: first and last frame of a part of the
+    range that stays, keys and all, while the rest goes on from it before and after; an end of ``frame_range`` beyond
+    which nothing is keyed is free then, so that it may also reach further than the action does. keep_bones: bones that keep their keys in the range
     too. destination: "SPLICE" (the active action) or "NLA". The rest is as for :func:`animate`. Raises Error.
     """
     task = rework.start_regenerate(
         armature,
         frame_range,
         prompt,
+        keep_range=keep_range,
         keep_bones=keep_bones,
         options=_options({**options, "destination": destination}),
         seed=seed,
@@ -326,8 +330,9 @@ def configure(*, command: Sequence[str] | None = None, python: str | None = None
 def wait() -> object:
     """Finish what a button began (timers do not fire while a script runs); its result, or None when nothing runs."""
     result = None
-    while (task := runtime.active()) is not None:
-        result = runtime.wait(task)
+    while (task := runtime.active()) is not None or captions.running() is not None:
+        result = runtime.wait(task) if task is not None else result
+        captions.step()  # of several captions the next; they are kept when all are made
     return result
 
 

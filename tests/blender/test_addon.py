@@ -1,7 +1,5 @@
-"""The add-on as Blender sees it: registering, drawing, installing."""
+"""The add-on as Blender sees it: registering and drawing; the package is tested in test_package.py."""
 
-import json
-import os
 import re
 import subprocess
 import sys
@@ -230,50 +228,3 @@ def test_an_unknown_model_in_a_file_falls_back(addon):
     chosen = bpy.context.scene.momug
     chosen["model"] = 123456
     assert properties.chosen_model(chosen) == "momug"
-
-
-INSTALLED = """
-import json, os, sys
-import bpy
-archive, module, command = json.loads(sys.argv[1])
-repository = next(r for r in bpy.context.preferences.extensions.repos if r.module == "user_default")
-bpy.ops.extensions.package_install_files(filepath=archive, repo=repository.module, enable_on_install=True)
-assert module in bpy.context.preferences.addons, list(bpy.context.preferences.addons.keys())
-import importlib
-api = importlib.import_module(module + ".api")
-bpy.ops.momug.add_mannequin()
-armature = bpy.context.scene.momug.armature
-api.configure(command=command)
-action = api.animate(armature, "a person walks", seconds=1.0, seed=1)
-caption = api.caption(armature)
-service = importlib.import_module(module + ".service")
-root = importlib.import_module(module + ".client").process.backend_root()
-print("RESULT " + json.dumps([action.name, caption, str(service.log_folder()), str(root)]))
-bpy.ops.preferences.addon_disable(module=module)
-assert not hasattr(bpy.types.Scene, "momug")
-sys.stdout.flush()
-os._exit(0)
-"""
-
-
-@pytest.mark.skipif(bpy.app.version < (4, 2), reason="extensions came with Blender 4.2")
-def test_the_packaged_extension_installs_and_works(root, tmp_path, fake_command):
-    build = pytest.importorskip("build")
-    archive = tmp_path / "momug.zip"
-    build.pack(root, archive)
-    user = tmp_path / "blender user"
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    arguments = json.dumps([str(archive), "bl_ext.user_default.momug", fake_command()])
-    done = subprocess.run(
-        [sys.executable, "-c", INSTALLED, arguments],
-        env={**environment, "BLENDER_USER_RESOURCES": str(user)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-    assert done.returncode == 0 and lines, done.stdout + done.stderr
-    name, caption, logs, backend = json.loads(lines[0][len("RESULT ") :])
-    assert name == "a person walks" and caption.startswith("a person walks forward")
-    assert logs.startswith(str(user)) and backend.startswith(str(user)), (logs, backend)

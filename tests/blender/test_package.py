@@ -125,6 +125,35 @@ print("FACTS " + json.dumps(told), flush=True)
 os._exit(0)
 """
 
+# the buttons of a first motion, with the real model and the weights that are inside the package
+REAL = """
+import importlib, json, os, sys
+import bpy
+
+name = "bl_ext.user_default.momug"
+bpy.ops.extensions.package_install_files(filepath=sys.argv[1], repo="user_default", enable_on_install=True)
+part = lambda module: importlib.import_module(f"{name}.{module}")
+api, runtime, commit, results = part("api"), part("runtime"), part("commit"), part("results")
+settings = bpy.context.scene.momug
+bpy.ops.momug.add_mannequin()
+settings.prompt, settings.auto_seconds, settings.seconds = "a person walks", False, 2.0
+told = {"generate": list(bpy.ops.momug.generate())}
+api.wait()
+told["failed"] = runtime.status().message if runtime.status().failed else ""
+told["accept"] = list(bpy.ops.momug.accept())
+told["state"] = commit.current(settings.armature).take.state
+action = settings.armature.animation_data.action
+told["frames"] = action.frame_range[1] - action.frame_range[0] + 1
+told["caption"] = list(bpy.ops.momug.caption())
+api.wait()
+told["words"] = results.caption_of(settings.armature)
+capabilities = part("service").models()
+told["models"] = [model["name"] for model in capabilities if model.get("available", True)]
+api.shutdown()
+print("FACTS " + json.dumps(told), flush=True)
+os._exit(0)
+"""
+
 
 @pytest.fixture
 def archive(root, tmp_path) -> Path:
@@ -171,3 +200,16 @@ def test_installed_extension_does_what_its_buttons_say_and_goes_without_a_trace(
     assert Path(told["logs"]).is_relative_to(tmp_path / "user ü"), "the add-on writes elsewhere"
     assert not told["left"], "the extension's files stay behind"
     assert told["actions"] == ["a person walks"], "what was made went with the add-on"
+
+
+def test_installed_extension_makes_and_describes_a_motion_with_its_own_weights(archive, tmp_path):
+    from blender_addon.client import environment
+
+    if environment.backend_python("") is None:
+        pytest.skip("the backend's environment is not set up here (python3 build.py setup)")
+    told = run(REAL, tmp_path, str(archive))
+    assert told["failed"] == "" and told["generate"] == told["accept"] == told["caption"] == ["FINISHED"]
+    assert told["state"] == "accepted"
+    assert 40 <= told["frames"] <= 56, "two seconds at 24 frames"
+    assert told["words"] and told["words"] != "a person walks"
+    assert "momug" in told["models"]
