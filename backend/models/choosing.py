@@ -5,16 +5,19 @@ degrees" is held against the heading, "waves with the right hand" against the wr
 can measure ("like a zombie") has no say.
 """
 
-from backend.data.claims import check
+import re
+
+from backend.data.claims import Claim, check
 from backend.data.measure import measure
 from backend.motion.skeleton import Motion
 
 SHORTEST = 10  # frames; less of a motion is not measured
-HELD, DENIED, ENOUGH = 0.3, 1.0, 3  # what a claim of a caption is worth beside its likelihood; how many are counted
+HELD, DENIED, ENOUGH = 0.6, 0.5, 3  # what a claim of a caption is worth beside its likelihood; how many are counted
 # what the kinds of claims are called in a sentence for the artist; a kind that is not here goes by its own name
 WORDS = {
     "hand": "hands", "side": "left or right", "count": "how often", "posture": "low posture",
-    "angle": "how far to turn", "stand": "standing up", "bend": "bending", "balance": "standing on one leg",
+    "angle": "how far to turn", "stop": "stopping", "stand": "standing up", "bend": "bending",
+    "balance": "standing on one leg",
 }  # fmt: skip
 
 
@@ -27,11 +30,41 @@ def score(sentences: list[str], segments: list[int], motion: Motion) -> tuple[fl
     for sentence, start, stop in zip(sentences, segments, [*segments[1:], motion.frames], strict=True):
         if stop - start < SHORTEST:
             continue
-        for claim in check(sentence, measure(motion.slice(start, stop))):
+        facts = measure(motion.slice(start, stop))
+        for claim in check(sentence, facts) + _strictly(sentence, facts):
             if claim.holds is False:
                 denied.append(claim.kind)
             total += {True: 1.0, False: -2.0, None: 0.0}[claim.holds]
     return total, list(dict.fromkeys(denied))
+
+
+_ASKED = (
+    (re.compile(r"\bpunch|\bbox(es|ing|er)\b"), "punch"),
+    (re.compile(r"\bkick"), "kick"),
+    (re.compile(r"\bwav(e|es|ing)\b"), "wave"),
+    (re.compile(r"\bclap"), "clap"),
+)
+_SIDEWAYS = re.compile(r"\b(?:sideways|sidesteps?|(?:step|steps|stepping)\b)(?: sideways)? to the (left|right)\b")
+
+
+def _strictly(sentence: str, facts: dict) -> list[Claim]:
+    """What a caption may be forgiven and a wish may not: a punch that is no more than suspected, a step to the left
+    that only ends there, a stop that never comes."""
+    sentence = sentence.lower()
+    events = facts["events"]
+    found = [
+        Claim(kind, any(event["kind"] == kind for event in events)) for asked, kind in _ASKED if asked.search(sentence)
+    ]
+    if aside := _SIDEWAYS.search(sentence):
+        found.append(Claim("sideways", any(event.get("way") == aside[1] for event in events)))
+    if re.search(r"\b(stops?|halts?)\b", sentence) and facts["phases"]:
+        found.append(Claim("stop", facts["phases"][-1]["kind"] == "still"))
+    return found
+
+
+def lacking(sentence: str, motions: list[Motion]) -> list[str]:
+    """What the best of several motions is denied of a sentence: kinds of claims, none where all holds."""
+    return max((score([sentence], [0], motion) for motion in motions), key=lambda found: found[0])[1]
 
 
 def choose(sentences: list[str], segments: list[int], tries: list[list[Motion]]) -> tuple[list[int], list[str]]:

@@ -13,6 +13,7 @@ from backend.errors import BackendError
 from backend.language import text
 from backend.models import choosing
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress, alike
+from backend.models.momug import again
 from backend.models.momug.sampling import ddim, guided, seeded_noise
 from backend.motion import features
 from backend.protocol import FPS
@@ -84,9 +85,14 @@ def generate(model, requests: list[GenerateRequest], progress: Progress, cancell
     if not torch.isfinite(decoded).all():
         raise BackendError("internal", "The model produced numbers that are not finite.", "Try another seed.", True)
     decoded = decoded.cpu().numpy()
+    tried = [
+        [features.decode(row[:total]) for row in decoded[index * tries : (index + 1) * tries]]
+        for index, total in enumerate(frames)
+    ]
+    if tries > 1:
+        again.improve(model, [r.prompt for r in requests], [r.seed for r in requests], tried, steps, scale, on_step)
     results = []
-    for index, (request, total) in enumerate(zip(requests, frames, strict=True)):
-        motions = [features.decode(row[:total]) for row in decoded[index * tries : (index + 1) * tries]]
+    for request, motions in zip(requests, tried, strict=True):
         (best,), unmet = choosing.choose([request.prompt], [0], [motions])
         told = [*(warnings if request.seconds is None else []), *unmet]
         results.append(GenerateResult([motions[best]], [request.seed], {}, told))

@@ -16,12 +16,13 @@ from backend.errors import BackendError
 from backend.language import base, text
 from backend.models import choosing, styles
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress
-from backend.models.momug import batch, windows
-from backend.models.momug.conditions import Conditions
+from backend.models.momug import again, batch, windows
+from backend.models.momug.conditions import Conditions, shared
 from backend.models.momug.config import MoMugConfig
+from backend.models.momug.denoiser import Denoiser
 from backend.models.momug.head import MotionHead
 from backend.models.momug.language_loop import DURATION_DIGITS, LanguageLoop
-from backend.models.momug.sampling import cosine_alpha_bar, ddim, guided, seeded_noise
+from backend.models.momug.sampling import cosine_alpha_bar, ddim, seeded_noise
 from backend.motion import features
 from backend.motion.pin import close_loop, pin
 from backend.motion.skeleton import CANONICAL_OFFSETS, Motion
@@ -81,7 +82,7 @@ class MoMug:
         width = self.config.codec.latent
         noise = torch.cat([seeded_noise(seed, tries, ends[-1], width) for seed in seeds]).to(self.device)
         scale = self.config.guidance_scale if request.guidance_scale is None else request.guidance_scale
-        denoiser = _Denoiser(self, states, mask, cache, windows.plan(lengths, self.longest), len(noise), scale, preset)
+        denoiser = Denoiser(self, states, mask, cache, windows.plan(lengths, self.longest), len(noise), scale, preset)
         conditions = None
         if request.target or request.loop:
             conditions = Conditions(self.codec, request.target or None, request.loop, total)
@@ -114,6 +115,8 @@ class MoMug:
         made = [features.decode(row[:total]) for row in decoded.cpu().numpy()]
         segments = [sum(frames[:i]) for i in range(len(frames))]
         tried = [made[i : i + tries] for i in range(0, len(made), tries)]
+        if tries > 1 and not request.timeline:
+            again.improve(self, [request.prompt] * len(seeds), seeds, tried, steps, scale, on_step)
         chosen, unmet = choosing.choose(sentences, segments, tried)
         motions = [motions[best] for motions, best in zip(tried, chosen, strict=True)]
         if request.target:
@@ -154,12 +157,9 @@ class MoMug:
 
     def _lengths(self, request: GenerateRequest, cache, mask: Tensor) -> tuple[list[int], list[str]]:
         """Frames of each sentence, and warnings; a length that is not given is the model's own."""
-        if request.target:
-            wanted = [request.target.frames / FPS]
-            if len(request.timeline) > 1:
-                raise BackendError("bad_request", "Poses and a timeline cannot be asked for together yet.")
-        else:
-            wanted = [seconds for _, seconds in request.timeline] or [request.seconds]
+        if request.target and len(request.timeline) < 2:
+            return [request.target.frames], []
+        wanted = [seconds for _, seconds in request.timeline] or [request.seconds]
         warnings: list[str] = []
         if any(seconds is None for seconds in wanted):
             guesses, warnings = self._durations(cache, mask)
@@ -170,6 +170,8 @@ class MoMug:
                 raise BackendError(
                     "bad_duration", f"The length must be between {low:g} and {high:g} seconds, not {seconds:g}."
                 )
+        if request.target:
+            return shared(request.target.frames, wanted), warnings
         return [round(seconds * FPS) for seconds in wanted], warnings
 
     @torch.no_grad()
@@ -225,34 +227,6 @@ class MoMug:
         return found[name]
 
 
-class _Denoiser:
-    """Predicts the clean latents of all variations, window by window, with guidance; ``step`` counts the steps."""
-
-    def __init__(self, momug: MoMug, states, mask, cache, parts: list[windows.Window], count: int, scale, preset: dict):
-        self.momug, self.parts, self.scale, self.step, self.hidden = momug, parts, scale, 0, None
-        self.every = preset["language_every"] if momug.loop else 0
-        prompts = torch.tensor([part.prompt for part in parts] * count)
-        # rows: the windows of every variation with their sentence, then all of them without one (the last text)
-        rows = torch.cat([prompts, torch.full_like(prompts, len(mask) - 1)]).to(momug.device)
-        self.words, self.word_mask, self.prefix_mask = states[rows, 1:], mask[rows, 1:], mask[rows]
-        if self.words.shape[1] == 0:
-            self.words, self.word_mask = states[rows], torch.zeros_like(mask[rows])
-        self.cache = cache
-        if self.every:
-            cache.batch_select_indices(rows)
-
-    def __call__(self, x_t: Tensor, t: int) -> Tensor:
-        cut, lengths = windows.gather(x_t, self.parts)
-        cut, both = cut.repeat(2, 1, 1), lengths.repeat(2)
-        times = torch.full((len(cut),), t, device=cut.device)
-        if self.every and self.step % self.every == 0:
-            self.hidden = self.momug.loop.motion_states(cut, times, both, self.cache, self.prefix_mask)
-            self.cache.crop(-(cut.shape[1] + 2))
-        made = self.momug.head(cut, times, both, self.words, self.word_mask, self.hidden)
-        conditional, unconditional = made.chunk(2)
-        return windows.scatter(guided(conditional, unconditional, self.scale, lengths), self.parts, x_t.shape[1])
-
-
 def presets(config: MoMugConfig) -> list[dict]:
     """What the panel offers: steps, how many tries the best is chosen from (``choosing``), and every how many steps the
     language model sees the motion (0: never)."""
@@ -301,7 +275,7 @@ def load_checkpoint(folder: Path, device: str = "auto", precision: str = "auto")
             "checkpoint_damaged", f"The weights of {folder.name} do not fit its config.json.", HINT
         ) from error
     codec = codec.to(device)
-    language_model, tokenizer = base.load_language_model(device=device, dtype=dtype), base.load_tokenizer()
+    language_model, tokenizer = base.load_for_serving(device=device, dtype=dtype)
     loop = None
     if config.lora_rank:
         loop = LanguageLoop(config, language_model, tokenizer)

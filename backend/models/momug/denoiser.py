@@ -1,0 +1,35 @@
+"""One guided prediction of clean latents, window by window, for all variations at once."""
+
+import torch
+from torch import Tensor
+
+from backend.models.momug import windows
+from backend.models.momug.sampling import guided
+
+
+class Denoiser:
+    """Predicts the clean latents of all variations, window by window, with guidance; ``step`` counts the steps."""
+
+    def __init__(self, momug, states, mask, cache, parts: list[windows.Window], count: int, scale, preset: dict):
+        self.momug, self.parts, self.scale, self.step, self.hidden = momug, parts, scale, 0, None
+        self.every = preset["language_every"] if momug.loop else 0
+        prompts = torch.tensor([part.prompt for part in parts] * count)
+        # rows: the windows of every variation with their sentence, then all of them without one (the last text)
+        rows = torch.cat([prompts, torch.full_like(prompts, len(mask) - 1)]).to(momug.device)
+        self.words, self.word_mask, self.prefix_mask = states[rows, 1:], mask[rows, 1:], mask[rows]
+        if self.words.shape[1] == 0:
+            self.words, self.word_mask = states[rows], torch.zeros_like(mask[rows])
+        self.cache = cache
+        if self.every:
+            cache.batch_select_indices(rows)
+
+    def __call__(self, x_t: Tensor, t: int) -> Tensor:
+        cut, lengths = windows.gather(x_t, self.parts)
+        cut, both = cut.repeat(2, 1, 1), lengths.repeat(2)
+        times = torch.full((len(cut),), t, device=cut.device)
+        if self.every and self.step % self.every == 0:
+            self.hidden = self.momug.loop.motion_states(cut, times, both, self.cache, self.prefix_mask)
+            self.cache.crop(-(cut.shape[1] + 2))
+        made = self.momug.head(cut, times, both, self.words, self.word_mask, self.hidden)
+        conditional, unconditional = made.chunk(2)
+        return windows.scatter(guided(conditional, unconditional, self.scale, lengths), self.parts, x_t.shape[1])
