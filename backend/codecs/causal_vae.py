@@ -25,7 +25,7 @@ FEET = list(CONTACT_JOINTS)
 @dataclass
 class CausalVAEConfig:
     features: int = WIDTH
-    width: int = 256
+    width: int = 256  # 0: no network, a latent is its four frames as they are (see ``frames_of``)
     latent: int = 64
     blocks: int = 2  # residual blocks at each resolution
     noise: float = 0.05  # largest sigma, in units of the latent's standard deviation
@@ -69,6 +69,20 @@ class ResidualBlock(nn.Module):
         return x + self.conv2(F.silu(self.conv1(F.silu(self.norm(x)))))
 
 
+class Stack(nn.Module):
+    """(B,C,T) to (B,4C,T/4): four frames become one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(2, (-1, STRIDE)).transpose(2, 3).flatten(1, 2)
+
+
+class Unstack(nn.Module):
+    """The inverse of ``Stack``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, (-1, STRIDE)).transpose(2, 3).flatten(2)
+
+
 class CausalVAE(nn.Module):
     """Encoder and decoder. ``latent_mean`` and ``latent_std`` (C,) scale latents to zero mean and unit variance."""
 
@@ -80,29 +94,37 @@ class CausalVAE(nn.Module):
         def residual() -> list[nn.Module]:
             return [ResidualBlock(width, 3**i) for i in range(config.blocks)]
 
-        self.encoder = nn.Sequential(
-            CausalConv1d(config.features, width, 3),
-            *residual(),
-            CausalConv1d(width, width, 4, stride=2),
-            *residual(),
-            CausalConv1d(width, width, 4, stride=2),
-            *residual(),
-            ChannelNorm(width),
-            nn.SiLU(),
-            nn.Conv1d(width, config.latent, 1),
+        self.encoder = (
+            nn.Sequential(Stack())
+            if not width
+            else nn.Sequential(
+                CausalConv1d(config.features, width, 3),
+                *residual(),
+                CausalConv1d(width, width, 4, stride=2),
+                *residual(),
+                CausalConv1d(width, width, 4, stride=2),
+                *residual(),
+                ChannelNorm(width),
+                nn.SiLU(),
+                nn.Conv1d(width, config.latent, 1),
+            )
         )
-        self.decoder = nn.Sequential(
-            CausalConv1d(config.latent, width, 3),
-            *residual(),
-            nn.Upsample(scale_factor=2, mode="nearest"),
-            CausalConv1d(width, width, 3),
-            *residual(),
-            nn.Upsample(scale_factor=2, mode="nearest"),
-            CausalConv1d(width, width, 3),
-            *residual(),
-            ChannelNorm(width),
-            nn.SiLU(),
-            CausalConv1d(width, config.features, 3),
+        self.decoder = (
+            nn.Sequential(Unstack())
+            if not width
+            else nn.Sequential(
+                CausalConv1d(config.latent, width, 3),
+                *residual(),
+                nn.Upsample(scale_factor=2, mode="nearest"),
+                CausalConv1d(width, width, 3),
+                *residual(),
+                nn.Upsample(scale_factor=2, mode="nearest"),
+                CausalConv1d(width, width, 3),
+                *residual(),
+                ChannelNorm(width),
+                nn.SiLU(),
+                CausalConv1d(width, config.features, 3),
+            )
         )
         self.register_buffer("mean", torch.zeros(config.features))
         self.register_buffer("std", torch.ones(config.features))
@@ -115,12 +137,12 @@ class CausalVAE(nn.Module):
 
     def encode_raw(self, features: Tensor) -> Tensor:
         """Features (B,T,155), T a multiple of 4, in their own units, to unscaled latents (B,T/4,C)."""
-        x = self.normaliser.forward(features).to(self.encoder[0].weight.dtype)
+        x = self.normaliser.forward(features).to(self.mean.dtype)
         return self.encoder(x.transpose(1, 2)).transpose(1, 2).float()
 
     def decode_raw(self, latents: Tensor) -> Tensor:
         """Unscaled latents (B,L,C) to normalised features (B,4L,155); contacts are logits."""
-        return self.decoder(latents.to(self.decoder[0].weight.dtype).transpose(1, 2)).transpose(1, 2).float()
+        return self.decoder(latents.to(self.mean.dtype).transpose(1, 2)).transpose(1, 2).float()
 
     def encode(self, features: Tensor) -> Tensor:
         """Features (B,T,155) in their own units to latents (B,T/4,C) of zero mean and unit variance."""
@@ -130,8 +152,18 @@ class CausalVAE(nn.Module):
         """Latents (B,L,C) to features (B,4L,155) in their own units, contacts in 0..1."""
         normalised = self.decode_raw(latents * self.latent_std + self.latent_mean)
         features = self.normaliser.inverse(normalised)
-        features[..., BLOCKS["contacts"]] = normalised[..., BLOCKS["contacts"]].sigmoid()
+        contacts = normalised[..., BLOCKS["contacts"]]
+        features[..., BLOCKS["contacts"]] = contacts.sigmoid() if self.config.width else contacts.clamp(0, 1)
         return features
+
+
+def frames_of(codec: CausalVAE) -> CausalVAE:
+    """The paper's form in a codec's place (arXiv 2503.06119): raw feature frames, normalised as ``codec`` does, four of
+    them a latent, so that sequences are as long as those of latents."""
+    frames = CausalVAE(CausalVAEConfig(width=0, latent=STRIDE * codec.config.features, blocks=0, noise=0.0))
+    frames.mean.copy_(codec.mean)
+    frames.std.copy_(codec.std)
+    return frames.requires_grad_(False).eval().to(codec.mean.device)
 
 
 def kinematic_errors(made: Tensor, wanted: Tensor) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from backend import weights
-from backend.codecs.causal_vae import STRIDE, CausalVAE, codec_hash, kinematic_errors, load_codec
+from backend.codecs.causal_vae import STRIDE, CausalVAE, codec_hash, frames_of, kinematic_errors, load_codec
 from backend.data.describe import action_words
 from backend.data.wording import without_side
 from backend.errors import BackendError
@@ -104,6 +104,8 @@ class MoMugTask:
         self.batch, self.text_dropout = recipe.get("batch", 64), recipe.get("text_dropout", 0.1)
         self.codec_folder = out.parent / recipe.get("codec", "codec/best")
         codec = load_codec(self.codec_folder, device)
+        if recipe.get("frames", False):  # data has to be windows then, not latents
+            codec = frames_of(codec)
         self.config = MoMugConfig(codec=codec.config, base=base.base_hash(), **recipe.get("model", {}))
         self.alpha_bar = cosine_alpha_bar(self.config.timesteps).to(device)
         self.random = np.random.default_rng(recipe.get("schedule", {}).get("seed", 0))
@@ -336,6 +338,8 @@ def read_split(
     folder: where ``codec`` was read; latents of another codec are refused. Raises BackendError ``bad_file``.
     """
     if (Path(data) / f"{split}.safetensors").is_file():
+        if not codec.config.width:
+            raise BackendError("bad_file", f"{data} holds latents; frames are learnt from the data set itself.")
         stored = load_latents(data, split, codec_hash(folder))
         return stored, [torch.from_numpy(latents).to(device) for latents in stored.latents]
     windows = load_windows(data, split)

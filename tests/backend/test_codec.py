@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from backend.codecs.causal_vae import STRIDE, CausalVAE, CausalVAEConfig, load_codec, reconstruction_loss, save_codec
+from backend.codecs.causal_vae import (
+    STRIDE,
+    CausalVAE,
+    CausalVAEConfig,
+    frames_of,
+    load_codec,
+    reconstruction_loss,
+    save_codec,
+)
 from backend.motion import features
 from backend.motion.features import BLOCKS, WIDTH, Normaliser
 
@@ -106,3 +114,22 @@ def test_files_round_trip(codec, tmp_path):
     window = torch.randn(2, 16, WIDTH)
     assert torch.equal(back.encode(window), codec.encode(window))
     assert torch.equal(back.decode(codec.encode(window)), codec.decode(codec.encode(window)))
+
+
+@torch.no_grad()
+def test_frames_in_a_codecs_place_lose_nothing(codec, tmp_path):
+    codec.mean.normal_()
+    codec.std.uniform_(0.5, 2.0)
+    codec.mean[BLOCKS["contacts"]], codec.std[BLOCKS["contacts"]] = 0.0, 1.0
+    frames = frames_of(codec)
+    window = torch.randn(2, 16, WIDTH)
+    window[..., BLOCKS["contacts"]] = torch.rand(2, 16, 4).round()
+    latents = frames.encode(window)
+    assert latents.shape == (2, 4, STRIDE * WIDTH) == (2, 4, frames.config.latent)
+    assert torch.allclose(frames.decode(latents), window, atol=1e-5)
+    changed = window.clone()
+    changed[:, 9] += 1.0  # the tenth frame is a quarter of the third latent
+    moved = (frames.encode(changed) - latents).abs() > 1e-3
+    assert moved[:, 2].sum() == 2 * WIDTH and moved.sum() == 2 * WIDTH
+    save_codec(frames, tmp_path)
+    assert load_codec(tmp_path).config == frames.config

@@ -265,6 +265,12 @@ def test_every_stage_trains_and_hands_on(data, tmp_path, tiny_base, monkeypatch,
     head = load_checkpoint(runs / "momug_head" / "best", "cpu", "float32")
     assert head.loop is None
 
+    train(recipe(tmp_path, "frames", "frames = true\n" + HEAD), data, runs / "momug_frames", device="cpu")
+    raw = load_checkpoint(runs / "momug_frames" / "best", "cpu", "float32")
+    assert raw.config.codec.latent == 4 * 155 and not list(raw.codec.parameters())
+    result = raw.generate(GenerateRequest("a person walks", seconds=2, seed=1), lambda *a: None, lambda: False)
+    assert result.motions[0].frames == 60 and np.isfinite(result.motions[0].translation).all()
+
     record = train(recipe(tmp_path, "loop", LOOP), data, runs / "momug", device="cpu")
     assert record["step"] == 3 and math.isfinite(record["validation"]["caption_loss"])
     logged = set().union(*(set(r) for r in rows(runs / "momug")))
