@@ -2,7 +2,8 @@
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+
+from backend.language.llama import Cache, Llama
 
 TEXT_LAYERS = (12, 18, 24)  # averaged: the middle of the network carries meaning better than its last layer
 
@@ -21,12 +22,12 @@ def tokenise(tokenizer, texts: list[str], length: int = 96) -> tuple[Tensor, Ten
 
 
 @torch.no_grad()
-def text_states(language_model, ids: Tensor, mask: Tensor) -> tuple[Tensor, DynamicCache]:
+def text_states(language_model, ids: Tensor, mask: Tensor) -> tuple[Tensor, Cache]:
     """Mean of the hidden states of ``TEXT_LAYERS`` (B,S,hidden) float32, and the prefix' keys and values.
 
     Position 0 (BOS) is an attention sink of huge norm: users of the states mask it out.
     """
-    cache = DynamicCache()
+    cache = new_cache(language_model)
     out = language_model.model(
         input_ids=ids,
         attention_mask=mask.long(),
@@ -36,3 +37,12 @@ def text_states(language_model, ids: Tensor, mask: Tensor) -> tuple[Tensor, Dyna
     )
     states = torch.stack([out.hidden_states[layer].float() for layer in TEXT_LAYERS]).mean(0)
     return states, cache
+
+
+def new_cache(language_model) -> Cache:
+    """An empty cache for keys and values of ``language_model``; transformers' DynamicCache for a model of theirs."""
+    if isinstance(language_model, Llama):
+        return Cache()
+    from transformers import DynamicCache  # here, because it takes long and a served model does without
+
+    return DynamicCache()

@@ -6,11 +6,11 @@ stays exactly what it was and the text prefix' keys and values can be kept for a
 """
 
 import torch
-from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
-from transformers import DynamicCache
 
 from backend.language import text
+from backend.language.adapters import Adapted
+from backend.language.llama import Cache
 from backend.models.momug.config import MoMugConfig
 from backend.models.momug.head import sinusoid
 
@@ -27,8 +27,7 @@ class LanguageLoop(nn.Module):
     def __init__(self, config: MoMugConfig, language_model, tokenizer):
         super().__init__()
         width = config.text_width
-        lora = LoraConfig(r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules=LINEAR, lora_dropout=0.0)
-        self.language = get_peft_model(language_model, lora)
+        self.language = Adapted(language_model, config.lora_rank, config.lora_alpha, LINEAR)
         self.tokenizer = tokenizer
         scale = float(language_model.get_input_embeddings().weight.float().std())
         self.motion_in = nn.Linear(config.codec.latent, width)
@@ -49,7 +48,7 @@ class LanguageLoop(nn.Module):
         """All trained tensors by name: what a checkpoint stores."""
         return {n: p for n, p in self.named_parameters() if "lora_" in n or not n.startswith("language.")}
 
-    def _run(self, embeddings: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
+    def _run(self, embeddings: Tensor, positions: Tensor, mask: Tensor, cache: Cache) -> Tensor:
         model = self.language.get_base_model().model
         return model(
             inputs_embeds=embeddings.to(self.dtype),
@@ -60,13 +59,13 @@ class LanguageLoop(nn.Module):
         ).last_hidden_state
 
     @torch.no_grad()
-    def prefix(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, DynamicCache]:
+    def prefix(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Cache]:
         """Text states (B,S,576) and keys/values of sentences (see ``text.text_states``), without LoRA."""
         with self.language.disable_adapter():
             return text.text_states(self.language.get_base_model(), ids, mask)
 
     def motion_states(
-        self, x_t: Tensor, t: Tensor, lengths: Tensor, cache: DynamicCache, prefix_mask: Tensor
+        self, x_t: Tensor, t: Tensor, lengths: Tensor, cache: Cache, prefix_mask: Tensor
     ) -> Tensor:
         """Hidden states (B,L,576) of motion tokens; the block's keys and values are appended to ``cache``.
 
@@ -83,7 +82,7 @@ class LanguageLoop(nn.Module):
         mask = torch.cat([prefix_mask, valid], 1)[:, None].expand(-1, longest + 2, -1)
         return self._run(embeddings, positions, mask, cache)[:, 2:].float()
 
-    def duration_logits(self, cache: DynamicCache, prefix_mask: Tensor) -> Tensor:
+    def duration_logits(self, cache: Cache, prefix_mask: Tensor) -> Tensor:
         """The LM head's scores (B,10) for 1 to 10 whole seconds after a text prefix; extends ``cache`` by one token."""
         count = len(prefix_mask)
         positions = prefix_mask.sum(1, keepdim=True)
@@ -92,7 +91,7 @@ class LanguageLoop(nn.Module):
         letters = [self.tokenizer(letter, add_special_tokens=False)["input_ids"][0] for letter in DURATION_LETTERS]
         return self.language.get_base_model().lm_head(hidden)[:, letters].float()
 
-    def _motion_context(self, latents: Tensor, lengths: Tensor) -> tuple[DynamicCache, Tensor, Tensor]:
+    def _motion_context(self, latents: Tensor, lengths: Tensor) -> tuple[Cache, Tensor, Tensor]:
         """Keys and values of BOS and a clean motion (t = 0); the mask (B,S) and next position (B,) after it."""
         count = len(latents)
         ids = torch.full((count, 1), self.tokenizer.bos_token_id, device=latents.device)
@@ -122,7 +121,7 @@ class LanguageLoop(nn.Module):
         losses = nn.functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
         return losses[valid[:, len(cue) :]].mean()
 
-    def _text_logits(self, ids: Tensor, valid: Tensor, cache: DynamicCache, seen: Tensor, begin: Tensor) -> Tensor:
+    def _text_logits(self, ids: Tensor, valid: Tensor, cache: Cache, seen: Tensor, begin: Tensor) -> Tensor:
         """LM logits (B,1+S,V) of <eom> and text tokens after a motion, without LoRA; causal."""
         count, longest = ids.shape
         words = self.language.get_input_embeddings()(ids)
