@@ -2,7 +2,10 @@
 
 import hashlib
 import os
+import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 BACKEND_FOLDER = Path(__file__).resolve().parent
@@ -60,3 +63,20 @@ def styles_folder() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support" / "momug" / "styles"
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "momug" / "styles"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A name beside ``path`` to write to: what was written takes the place of ``path`` when the block ends well, and is
+    removed when it does not.
+
+    So neither a full disk nor a killed process leaves half a file where a whole one was. The suffix stays, because
+    exporters go by it. Raises OSError.
+    """
+    path = Path(path).resolve()  # of a link, the file that it leads to
+    part = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

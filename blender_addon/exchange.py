@@ -4,6 +4,7 @@ What needs solvers that Blender's Python lacks (BVH of any skeleton, joint posit
 writes; the model is not loaded for it.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from .client import protocol
 from .rig import RigError
 from .scene import armature as armatures
 from .scene import capture, export, splice, takes
+from .scene.files import reason
 from .service import Error
 
 READABLE = (".npz", ".npy", ".bvh", ".amc")
@@ -113,8 +115,8 @@ def start_import(
     file = Path(bpy.path.abspath(str(path))).expanduser().absolute()
     if file.suffix.lower() not in READABLE:
         raise Error("bad_file", f"'{file.name}' is no motion file that can be read.", f"Use {', '.join(READABLE)}.")
-    if not file.is_file():
-        raise Error("bad_file", f"There is no file at {file}.")
+    if not os.path.isfile(file):  # unlike Path.is_file, False for a name that is too long
+        raise Error("bad_file", f"There is no file at {str(file)[:200]}.")
     first, frames = scene.frame_current if frame_start is None else int(frame_start), 0
     if frame_range is not None:
         first, frames = int(frame_range[0]), int(frame_range[1]) - int(frame_range[0]) + 1
@@ -194,7 +196,7 @@ def start_export(
     except RigError as error:
         raise Error("bad_motion", str(error)) from error
     except OSError as error:
-        raise Error("bad_file", f"Could not write {path}: {error}") from error
+        raise Error("bad_file", f"Could not write {path}: {reason(error)}.") from error
     if motion.frames > protocol.MAX_FILE_FRAMES:
         raise Error("bad_motion", f"The animation has more than {protocol.MAX_FILE_FRAMES:,} frames.")
 

@@ -7,6 +7,7 @@ from .rig import BoneMap, RigError, canonical, editing, match
 from .rig.editing import EditedMap
 from .scene import armature as armatures
 from .scene import stored_map
+from .scene.files import replacing
 
 SURE = 0.75  # confidence from which on a joint gets a tick
 
@@ -112,8 +113,8 @@ def save(armature, path: Path) -> None:
     """Write the map of ``armature``, stored or automatic, to a file. Raises RigError."""
     stored, _, _ = _editable(armature)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(stored.to_json() + "\n", encoding="utf-8")
+        with replacing(path) as part:
+            part.write_text(stored.to_json() + "\n", encoding="utf-8")
     except OSError as error:
         raise RigError(f"The bone map could not be saved: {error.strerror or error}.") from error
 

@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 from . import protocol
 
@@ -51,14 +53,14 @@ class BackendProcess:
     """
 
     def __init__(self, command: list[str], env: dict[str, str], log_file: Path, cwd: Path):
-        self.log_file = _rotated(log_file)
         self._job_object = None
         options = {}
         if sys.platform == "win32":
             options["creationflags"] = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
         else:
             options["start_new_session"] = True  # its own group: Ctrl-C in a terminal is for Blender alone
-        with open(self.log_file, "ab") as stream:
+        with _opened(log_file) as stream:
+            self.log_file = Path(stream.name)
             self._log_start = stream.seek(0, os.SEEK_END)
             self._popen = subprocess.Popen(
                 command,
@@ -123,6 +125,16 @@ class BackendProcess:
         except OSError as error:
             return f"(the log {self.log_file} cannot be read: {error})"
         return "\n".join(text.splitlines()[-lines:])
+
+
+def _opened(log_file: Path) -> BinaryIO:
+    """``log_file``, to append to; where that may not be written, a log in a temporary folder."""
+    try:
+        return open(_rotated(log_file), "ab")
+    except OSError as error:
+        other = Path(tempfile.mkdtemp(prefix="momug-log-")) / log_file.name
+        log.warning("the log %s cannot be written (%s): it is %s now", log_file, error, other)
+        return open(other, "ab")
 
 
 def _rotated(log_file: Path) -> Path:

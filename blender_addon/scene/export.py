@@ -1,5 +1,7 @@
 """Motion out of Blender: BVH, glTF, FBX, SMPL-X npz, and a copy of the scene."""
 
+import logging
+from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -14,6 +16,9 @@ from . import baked, stored_map
 from .armature import read_rig
 from .capture import active_action, frame_span, is_animated, poses, scene_fps
 from .console import quiet
+from .files import reason, replacing
+
+log = logging.getLogger(__name__)
 
 # Blender's Z up to BVH's Y up: x stays, z becomes y, y becomes -z
 _TO_Y_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
@@ -82,7 +87,7 @@ def bvh(armature: bpy.types.Object, path: str | Path, frame_range: tuple[int, in
     write(tree[0], 0)
     lines += ["MOTION", f"Frames: {len(frames)}", f"Frame Time: {1.0 / scene_fps():.9f}"]
     lines += [_numbers(row) for row in np.concatenate(columns, -1)]
-    _write(path, lambda: path.write_text("\n".join(lines) + "\n", encoding="utf-8"))
+    _write(path, lambda part: part.write_text("\n".join(lines) + "\n", encoding="utf-8"))
     return path
 
 
@@ -148,8 +153,8 @@ def _save(
     turns = np.zeros((len(rotations), len(smpl.JOINTS), 3), dtype=np.float32)
     turns[:, [smpl.JOINTS.index(joint) for joint in joints]] = rot.to_axis_angle(rotations)
 
-    def save() -> None:
-        with open(path, "wb") as file:
+    def save(part: Path) -> None:
+        with open(part, "wb") as file:
             np.savez_compressed(
                 file,
                 poses=turns.reshape(len(turns), -1),
@@ -210,16 +215,18 @@ def fbx(armature: bpy.types.Object, path: str | Path, frame_range: tuple[int, in
 def blend(path: str | Path) -> Path:
     """Save a copy of the current file; the open file keeps its name."""
     path = Path(path).with_suffix(".blend")
-    _write(path, lambda: bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, check_existing=False))
+    _write(path, lambda part: bpy.ops.wm.save_as_mainfile(filepath=str(part), copy=True, check_existing=False))
     return path
 
 
-def _write(path: Path, save) -> None:
+def _write(path: Path, save: Callable[[Path], object]) -> None:
+    """``save`` writes a file that then takes the place of ``path``. Raises RigError."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save()
+        with replacing(path) as part:
+            save(part)
     except (OSError, RuntimeError) as error:
-        raise RigError(f"Could not write {path}: {error}") from error
+        log.warning("writing %s failed", path, exc_info=error)
+        raise RigError(f"Could not write {path}: {reason(error)}.") from error
 
 
 def _call(kind: str, path: Path, **options) -> None:
@@ -231,7 +238,7 @@ def _call(kind: str, path: Path, **options) -> None:
         raise RigError(f"Blender's {kind} exporter is switched off; enable it in the preferences.") from error
     options = {name: value for name, value in options.items() if name in known}
     with quiet():
-        _write(path, lambda: operator(filepath=str(path), check_existing=False, **options))
+        _write(path, lambda part: operator(filepath=str(part), check_existing=False, **options))
 
 
 @contextmanager
@@ -250,7 +257,7 @@ def _only(armature: bpy.types.Object, frame_range: tuple[int, int] | None = None
     if context.object is not None and context.object.mode != "OBJECT":
         bpy.ops.object.mode_set(mode="OBJECT")
     selected, active = list(context.selected_objects), context.view_layer.objects.active
-    span = scene.frame_start, scene.frame_end
+    span, frame = (scene.frame_start, scene.frame_end), (scene.frame_current, scene.frame_subframe)
     rig = read_rig(armature)
     mapping = stored_map.bone_map(armature, rig.bones)
     moved = skins(armature)
@@ -269,6 +276,7 @@ def _only(armature: bpy.types.Object, frame_range: tuple[int, int] | None = None
             yield
         finally:
             scene.frame_start, scene.frame_end = span
+            scene.frame_set(frame[0], subframe=frame[1])  # an exporter that fails leaves another one
             stack.close()
             for other in list(context.selected_objects):
                 other.select_set(False)

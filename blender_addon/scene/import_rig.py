@@ -1,6 +1,6 @@
 """A character from a file."""
 
-import re
+import os
 from pathlib import Path
 
 import bpy
@@ -8,6 +8,7 @@ import bpy
 from ..rig import RigError, match
 from .armature import bones
 from .console import quiet
+from .files import reason
 
 READABLE = (".blend", ".fbx", ".glb", ".gltf", ".vrm", ".bvh")
 
@@ -19,7 +20,7 @@ def import_rig(path: str | Path) -> bpy.types.Object:
     file is missing, unreadable or holds no armature.
     """
     path = Path(path).expanduser().resolve()
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, False for a name that is too long
         raise RigError(f"There is no file at {path}.")
     suffix = path.suffix.lower()
     if suffix not in READABLE:
@@ -31,7 +32,7 @@ def import_rig(path: str | Path) -> bpy.types.Object:
     except RigError:
         raise
     except Exception as error:
-        raise RigError(f"Blender could not read '{path.name}': {_reason(error)}") from error
+        raise RigError(f"Blender could not read '{path.name}': {reason(error)}.") from error
     armatures = [o for o in bpy.data.objects if o not in before and o.type == "ARMATURE"]
     if not armatures:
         raise RigError(f"'{path.name}' holds no armature.")
@@ -39,14 +40,6 @@ def import_rig(path: str | Path) -> bpy.types.Object:
         if match(bones(armature)).error is None:
             return armature
     return armatures[0]
-
-
-def _reason(error: Exception) -> str:
-    """The line of an operator's error that says what went wrong; Blender sends a whole traceback."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    lines = [line for line in lines if not line.startswith("Location:")]
-    named = [line for line in lines if re.match(r"\w+(Error|Exception): ", line)]
-    return (named or lines or [type(error).__name__])[-1]
 
 
 def _append(path: str) -> None:

@@ -4,8 +4,10 @@
 read; .bvh, .npz and .npy are written.
 """
 
+import os
 from pathlib import Path
 
+from backend import paths
 from backend.errors import BackendError
 from backend.motion.formats import amc, bvh, cmu_actions, humanml3d_npy, smplx_npz
 from backend.motion.skeleton import Motion
@@ -34,13 +36,13 @@ def read(path: str | Path, **options) -> Motion:
     if reader is None:
         known = ", ".join(READERS)
         raise BackendError("bad_file", f"{path.name}: this kind of file cannot be read.", f"It can be one of {known}.")
-    if not path.is_file():
-        raise BackendError("bad_file", f"{path.name}: there is no such file.")
+    if not os.path.isfile(path):  # unlike Path.is_file, False for a name that is too long
+        raise BackendError("bad_file", f"{path.name[:80]}: there is no such file.")
     return reader(path, **options)
 
 
 def write(path: str | Path, motion: Motion, **options) -> None:
-    """Save a canonical motion; the extension picks the format. Raises BackendError('bad_file').
+    """Save a canonical motion, whole or not at all; the extension picks the format. Raises BackendError('bad_file').
 
     Option: ``features`` writes HumanML3D's 263 numbers a frame into an .npy instead of joint positions.
     """
@@ -50,6 +52,8 @@ def write(path: str | Path, motion: Motion, **options) -> None:
         known = ", ".join(WRITERS)
         raise BackendError("bad_file", f"{path.name}: this kind of file cannot be written.", f"Use one of {known}.")
     try:
-        writer(path, motion, **options)
+        with paths.replacing(path) as part:
+            writer(part, motion, **options)
     except OSError as error:
-        raise BackendError("bad_file", f"{path.name} could not be written: {error.strerror}.") from error
+        why = error.strerror or "the disk took only a part of it"  # numpy's own error has no such text
+        raise BackendError("bad_file", f"{path.name} could not be written: {why}.") from error
