@@ -15,7 +15,7 @@ from backend import models, requests
 from backend.errors import BackendError
 from backend.evaluation import captioning, metrics, page
 from backend.evaluation.evaluator import load_evaluator
-from backend.evaluation.prompts import PROMPTS, Prompt, generate, judge, rates
+from backend.evaluation.prompts import FRESH, PROMPTS, Prompt, generate, judge, rates
 from backend.evaluation.proof import Judge
 from backend.evaluation.references import References, generated, reconstructed
 from backend.evaluation.retargeted import on_second_body
@@ -94,6 +94,7 @@ def evaluate(
     log.info("%s: multimodality and %d prompts", name, len(prompts))
     record["multimodality"] = _multimodality(model, bench.judge, preset)
     record["prompts"], drawn = _prompts(model, name, references, prompts, seeds, preset)
+    record["fresh"], _ = _prompts(model, name, references, FRESH, seeds, preset)
     passing = record["prompts"]["rates"]
     log.info("prompts obeyed: %s", ", ".join(f"{row} {100 * r['passed']['mean']:.0f} %" for row, r in passing.items()))
     if captions:
@@ -231,6 +232,8 @@ def text_table(record: dict) -> str:
     table([(key, f"retargeted: {label}", scale) for key, label, scale in page.AFTER], page.retargeted(record["rows"]))
     rates = record["prompts"]["rates"]
     table([(k, k.removeprefix("passed_"), 100) for k in rates[record["model"]]], rates)
+    fresh = record["fresh"]["rates"]
+    table([("passed", f"{len(record['fresh']['each'])} prompts never tuned on", 100)], fresh)
     if "captions" in record:
         table(page.CAPTIONS, record["captions"]["rows"])
     low, high = record["rows"][record["model"]]["frechet_bootstrap"]

@@ -11,7 +11,7 @@ from backend import models
 from backend.errors import BackendError
 from backend.evaluation import captioning, checks, corruptions, drawing, page, proof, report
 from backend.evaluation.evaluator import Evaluator, EvaluatorConfig, kinematics, load_evaluator, save_evaluator, seen
-from backend.evaluation.prompts import QUICK
+from backend.evaluation.prompts import FRESH, QUICK
 from backend.evaluation.retargeted import on_second_body
 from backend.evaluation.training import EvaluatorTask, contrast
 from backend.models.interface import GenerateResult
@@ -206,7 +206,7 @@ def test_the_record_of_an_evaluation(evaluated):
     record, drawn = evaluated()
     json.dumps(record, allow_nan=False)
     assert set(record) == {"schema", "made", "model", "preset", "split", "windows", "training_windows", "seeds",
-                           "evaluator", "rows", "codec", "multimodality", "prompts"}  # fmt: skip
+                           "evaluator", "rows", "codec", "multimodality", "prompts", "fresh"}  # fmt: skip
     assert list(record["rows"]) == ["real", "codec", "momug", "retrieval", "random", "mean pose"]
     wanted = {"R@1", "R@2", "R@3", "all_R@1", "all_R@2", "all_R@3", "matching", "frechet", "frechet_bootstrap",
               "diversity", "nearest_training", "motion_skate_ratio", "motion_jerk", "motion_pops"}  # fmt: skip
@@ -218,6 +218,7 @@ def test_the_record_of_an_evaluation(evaluated):
     assert record["evaluator"]["sha256"] and record["prompts"]["rates"]["momug"]["passed_walk"]["mean"] == 1.0
     assert len(record["prompts"]["each"]) == len(QUICK) and set(drawn["ranks"]) == set(record["rows"])
     assert [row for row in record["rows"] if "after_jerk" in record["rows"][row]] == ["real", "codec", "momug"]
+    assert len(record["fresh"]["each"]) == len(FRESH)
     text = report.text_table(record)
     assert "Not comparable with published" in text and "| mean pose |" in text and "retargeted: jerk" in text
     html = page.page(record, drawn)

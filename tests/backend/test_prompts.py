@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from backend.data.clean import mirrored
-from backend.evaluation.prompts import PROMPTS, QUICK, adherence, judge, passed, rates
+from backend.evaluation.prompts import FRESH, PROMPTS, QUICK, adherence, judge, passed, rates
 from backend.models.interface import GenerateResult
 from backend.motion.contacts import foot_contacts
 from backend.motion.skeleton import JOINT_INDEX as J
@@ -263,6 +263,7 @@ def test_the_suite():
     assert all(1 <= prompt.seconds <= 10 for prompt in PROMPTS)
     assert len(QUICK) == 21 and set(QUICK) < set(PROMPTS)
     assert sum(p.sided for p in PROMPTS) >= 20
+    assert len(FRESH) >= 30 and not {p.text for p in FRESH} & {p.text for p in PROMPTS}
 
 
 def test_adherence_counts_by_category(motion):
