@@ -22,6 +22,8 @@ class BackendError(Exception):
         "cancelled",
         "out_of_memory",
         "busy",
+        "ending",  # too late to change a motion that is being made
+        "abandoned",  # nobody watched it
         "internal",
     )
 

@@ -17,7 +17,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any, BinaryIO, NamedTuple
 
-VERSION = (1, 0)  # major.minor: another major is refused, a newer minor may bring fields that are ignored
+VERSION = (1, 1)  # major.minor: another major is refused, a newer minor may bring fields that are ignored
 
 MAX_FRAME = 256 << 20
 MAX_HEADER = 1 << 20
@@ -31,10 +31,11 @@ DTYPES = {"float16": 2, "float32": 4, "float64": 8, "uint8": 1, "int32": 4, "int
 TYPESTRS = {"float16": "<f2", "float32": "<f4", "float64": "<f8", "uint8": "|u1", "int32": "<i4", "int64": "<i8"}
 
 # messages of the add-on
-LOAD, GENERATE, CAPTION, READ, WRITE, CANCEL, UNLOAD, PING, SHUTDOWN = (
-    "load", "generate", "caption", "read", "write", "cancel", "unload", "ping", "shutdown",
+LOAD, GENERATE, STREAM, CAPTION, READ, WRITE, CANCEL, UNLOAD, PING, SHUTDOWN = (
+    "load", "generate", "stream", "caption", "read", "write", "cancel", "unload", "ping", "shutdown",
 )  # fmt: skip
-REQUESTS = (LOAD, GENERATE, CAPTION, READ, WRITE, CANCEL, UNLOAD, PING, SHUTDOWN)
+STEER, STOP, PLAYED = "steer", "stop", "played"  # to a stream that runs, their "target": see backend.streaming
+REQUESTS = (LOAD, GENERATE, STREAM, CAPTION, READ, WRITE, CANCEL, UNLOAD, PING, SHUTDOWN, STEER, STOP, PLAYED)
 # messages of the backend
 HELLO, ACK, PONG, PROGRESS, PARTIAL, RESULT, ERROR = (
     "hello", "ack", "pong", "progress", "partial", "result", "error",
@@ -50,6 +51,10 @@ MAX_SEED = 2**63 - 1
 MAX_CAPTION_FRAMES = 18000  # ten minutes at 30 fps
 MAX_FILE_FRAMES = 36000  # of a motion file that is read or written
 MAX_FPS = 1000.0
+MAX_PIECE = 16  # frames of one partial
+MAX_STREAM_FRAMES = 18000  # ten minutes
+AHEAD = 60  # frames that a stream may be ahead of what was played, unless the request says otherwise
+MIN_AHEAD, MAX_AHEAD = 2 * MAX_PIECE, 600
 
 FPS = 30
 

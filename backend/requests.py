@@ -44,8 +44,6 @@ def generate_request(
     for name, asked in (("timeline", parts), ("poses", wanted), ("loop", loop)):
         if asked and name not in model.get("conditions", []):
             raise BackendError("bad_request", f"The model {model['name']} cannot do this: {name}.")
-    if parts and wanted:
-        raise BackendError("bad_request", "Poses and a timeline cannot be asked for together yet.")
     preset = fields.get("preset")
     known = [entry["name"] for entry in model.get("presets", [])]
     if preset is not None and preset not in known:
@@ -72,6 +70,26 @@ def generate_request(
         style=_style(fields.get("style"), model),
         style_weight=_number("bad_request", fields.get("style_weight", 1.0), "The weight of the style", 0, 1),
     )
+
+
+def stream_request(fields: Mapping[str, Any], model: Mapping[str, Any]) -> tuple[GenerateRequest, int]:
+    """A stream message for ``model`` as (request, how many frames it may be ahead); raises BackendError."""
+    if not model.get("streams"):
+        told = f"{model.get('label') or model['name']} cannot show its motion while it is made."
+        raise BackendError("bad_request", told, "Choose a model that streams, or generate the motion.")
+    if fields.get("timeline") or fields.get("loop") or fields.get("variations") not in (None, 1):
+        raise BackendError("bad_request", "A motion that is watched has no variations, no timeline and no loop.")
+    longest = model.get("stream_seconds") or model["max_seconds"]
+    request = generate_request(fields, {**model, "max_seconds": longest})
+    ahead = fields.get("ahead")
+    ahead = protocol.AHEAD if ahead is None else ahead
+    low, high = protocol.MIN_AHEAD, protocol.MAX_AHEAD
+    return request, _number("bad_request", ahead, "The number of frames ahead", low, high, integer=True)
+
+
+def frame_count(value: Any) -> int:
+    """The frames of a played message; raises BackendError."""
+    return _number("bad_request", value, "The number of frames", 0, protocol.MAX_STREAM_FRAMES, integer=True)
 
 
 def _style(name: Any, model: Mapping[str, Any]) -> str | None:
@@ -120,7 +138,7 @@ def target(arrays: Mapping[str, Any], model: Mapping[str, Any]) -> Target | None
     joints = len(protocol.JOINTS)
     if shapes != ((frames, joints, 4), (frames, 3), (frames, joints), (frames, 3)):
         raise BackendError("bad_motion", "The arrays of the given poses do not belong together.")
-    low, high = model["min_seconds"], model["max_seconds"]
+    low, high = model["min_seconds"], model.get("max_target_seconds", model["max_seconds"])
     _number("bad_duration", frames / protocol.FPS, "The duration in seconds", low, high)
     lengths = np.linalg.norm(rotations, axis=-1, keepdims=True)
     if (np.abs(lengths - 1) > 0.1).any():
@@ -209,11 +227,21 @@ def motion_arrays(motions: list[Motion]) -> dict[str, np.ndarray]:
         arrays[f"{index}/rotations"] = motion.rotations
         arrays[f"{index}/translation"] = motion.translation
         arrays[f"{index}/contacts"] = motion.contacts
-    if not all(np.isfinite(array).all() for array in arrays.values()):
+    return {name: float_array(array) for name, array in arrays.items()}
+
+
+def partial_arrays(motion: Motion) -> dict[str, np.ndarray]:
+    """The arrays of a piece of a stream, first axis frames; raises BackendError as ``motion_arrays``."""
+    return {name: float_array(getattr(motion, name)) for name in ("rotations", "translation", "contacts")}
+
+
+def float_array(array: np.ndarray) -> np.ndarray:
+    """``array`` as it crosses the pipe; raises BackendError when it holds numbers that are not finite."""
+    if not np.isfinite(array).all():
         raise BackendError(
             "internal", "The model produced a motion with numbers that are not finite.", "Try another seed.", True
         )
-    return {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in arrays.items()}
+    return np.ascontiguousarray(array, dtype=np.float32)
 
 
 def _floats(arrays: Mapping[str, Any], name: str, dimensions: int) -> np.ndarray:

@@ -7,17 +7,18 @@ import gc
 import logging
 import os
 import queue
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 import backend
-from backend import protocol
+from backend import protocol, streaming
 from backend.errors import BackendError
+from backend.process import claim_pipes, die_with_parent, is_out_of_memory, resident_memory, start_logging
 
 log = logging.getLogger(__name__)
 
@@ -53,38 +54,6 @@ class InstalledModels:
         return models.load(name, self.device, self.precision)
 
 
-def claim_pipes() -> tuple[int, int]:
-    """(input, output) file descriptors that only the protocol knows; call it before anything else can print.
-
-    File descriptor 1 then leads to stderr, so that a ``print`` in any library cannot break a frame, and 0 to nothing.
-    """
-    incoming, outgoing = os.dup(0), os.dup(1)  # not inherited by children of ours
-    os.dup2(2, 1)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    if sys.platform == "win32":
-        import msvcrt
-
-        for descriptor in (incoming, outgoing):
-            msvcrt.setmode(descriptor, os.O_BINARY)
-    return incoming, outgoing
-
-
-def die_with_parent() -> None:
-    """Linux: ask the kernel to end this process when its parent is gone."""
-    if sys.platform != "linux":
-        return
-    import ctypes
-
-    PR_SET_PDEATHSIG = 1
-    parent = os.getppid()
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
-        log.warning("prctl failed with error %d", ctypes.get_errno())
-    if os.getppid() != parent:
-        os._exit(0)
-
-
 class Job:
     """A request in the queue: ``work`` was made from checked fields, ``cancel`` is set by the reading thread."""
 
@@ -92,6 +61,7 @@ class Job:
         self.id = number
         self.work = work
         self.cancel = threading.Event()
+        self.stream: streaming.Stream | None = None  # what can be steered and stopped
         self.phase, self.reported = "", 0.0
 
 
@@ -183,7 +153,16 @@ class Server:
             self._send(protocol.PONG, message.id, **self._vitals())
         elif kind == protocol.CANCEL:
             self._send(protocol.ACK, message.id)
-            self._cancel(message.header.get("target"))
+            if (job := self._target(message)) is not None:
+                job.cancel.set()
+        elif kind in (protocol.STEER, protocol.STOP, protocol.PLAYED):
+            job = self._target(message)
+            if job is not None and job.stream is not None:
+                streaming.message(kind, message.header, job.stream)
+            elif kind != protocol.PLAYED:  # which may be under way when the stream ends
+                raise BackendError("ending", "There is no motion in the making that could be changed.")
+            if kind != protocol.PLAYED:
+                self._send(protocol.ACK, message.id)
         elif kind == protocol.SHUTDOWN:
             self._send(protocol.ACK, message.id)
             self._end(0)
@@ -202,15 +181,14 @@ class Server:
             found["card_memory"] = int(cuda.memory_reserved())
         return found
 
-    def _cancel(self, target: Any) -> None:
+    def _target(self, message: protocol.Message) -> Job | None:
+        target = message.header.get("target")
         with self._jobs_lock:
-            job = self._jobs.get(target) if isinstance(target, int) else None
-        if job is not None:
-            job.cancel.set()
+            return self._jobs.get(target) if isinstance(target, int) else None
 
     def _enqueue(self, message: protocol.Message) -> None:
         known = self._described
-        job = Job(message.id, self._work(message))
+        job = self._job_for(message)
         with self._jobs_lock:
             waiting = len(self._jobs)
             if job.id in self._jobs or job.id == 0:
@@ -224,33 +202,39 @@ class Server:
         self._send(protocol.ACK, job.id, waiting=waiting, **news)
         self._queue.put(job)
 
-    def _work(self, message: protocol.Message) -> Callable[[Job], None]:
+    def _job_for(self, message: protocol.Message) -> Job:
         """What the request asks for, after all its fields were checked."""
         from backend import requests
 
-        header = message.header
+        header, number = message.header, message.id
         if message.type == protocol.UNLOAD:
-            return self._unload_job
+            return Job(number, self._unload_job)
         if message.type == protocol.READ:
             path, options = requests.read_options(header)
-            return lambda job: self._read_job(job, path, options)
+            return Job(number, lambda job: self._read_job(job, path, options))
         if message.type == protocol.WRITE:
             path, options = requests.write_options(header)
             motion = requests.caption_motion(header, message.arrays, protocol.MAX_FILE_FRAMES)
-            return lambda job: self._write_job(job, path, motion, options)
-        if message.type not in (protocol.LOAD, protocol.GENERATE, protocol.CAPTION):
+            return Job(number, lambda job: self._write_job(job, path, motion, options))
+        if message.type not in (protocol.LOAD, protocol.GENERATE, protocol.STREAM, protocol.CAPTION):
             raise BackendError("bad_request", f"The backend knows no request called {message.type[:40]!r}.")
         model = self._available_model(header.get("model"))
         name = model["name"]
         if message.type == protocol.LOAD:
-            return lambda job: self._load_job(job, name)
+            return Job(number, lambda job: self._load_job(job, name))
         if message.type == protocol.GENERATE:
             request = requests.generate_request(header, model, message.arrays)
-            return lambda job: self._generate_job(job, name, request)
+            return Job(number, lambda job: self._generate_job(job, name, request))
+        if message.type == protocol.STREAM:
+            request, ahead = requests.stream_request(header, model)
+            job = Job(number, lambda job: self._stream_job(job, name, request))
+            send = partial(self._send_partial, number)
+            job.stream = streaming.Stream(request.prompt, ahead, send, job.cancel.is_set)
+            return job
         if not model.get("captions", True):
             raise BackendError("bad_request", f"The model {name} cannot caption motions.", "Choose another model.")
         motion = requests.caption_motion(header, message.arrays)
-        return lambda job: self._caption_job(job, name, motion)
+        return Job(number, lambda job: self._caption_job(job, name, motion))
 
     def _available_model(self, name: Any) -> dict[str, Any]:
         from backend import requests
@@ -280,7 +264,7 @@ class Server:
         except BackendError as error:
             self._error(job.id, error)
         except Exception as error:
-            if _is_out_of_memory(error):
+            if is_out_of_memory(error):
                 log.exception("out of memory")
                 self._unload()
                 hint = "Close other programs, or ask for fewer variations or a shorter motion."
@@ -338,62 +322,41 @@ class Server:
         self._send(protocol.RESULT, job.id, warnings=[], timings={})
 
     def _generate_job(self, job: Job, name: str, request: Any) -> None:
-        from backend import requests
+        from backend import answers
 
         model, seconds = self._model_for(job, name)
-        result = model.generate(request, lambda *step: self._progress(job, *step), job.cancel.is_set)
+        result = model.generate(request, partial(self._progress, job), job.cancel.is_set)
         self._raise_if_cancelled(job)
-        motions = [
-            {"seed": int(seed), "frames": motion.frames, "fps": float(motion.fps)}
-            for seed, motion in zip(result.seeds, result.motions, strict=True)
-        ]
-        self._send(
-            protocol.RESULT,
-            job.id,
-            requests.motion_arrays(result.motions),
-            motions=motions,
-            seconds=result.motions[0].seconds,
-            model=name,
-            prompt=request.prompt,
-            segments=list(result.segments),
-            warnings=list(result.warnings),
-            timings={"load": seconds, **result.timings},
-        )
+        arrays, told = answers.generated(result)
+        told["timings"] = {"load": seconds, **told["timings"]}
+        self._send(protocol.RESULT, job.id, arrays, model=name, prompt=request.prompt, **told)
+
+    def _stream_job(self, job: Job, name: str, request: Any) -> None:
+        model, seconds = self._model_for(job, name)
+        told = streaming.make(model, request, job.stream, partial(self._progress, job), job.cancel.is_set)
+        timings = {"load": seconds, **told.pop("timings")}
+        self._send(protocol.RESULT, job.id, model=name, timings=timings, **told)
+
+    def _send_partial(self, number: int, fields: dict[str, Any], arrays: dict[str, Any]) -> None:
+        self._send(protocol.PARTIAL, number, arrays, **fields)
 
     def _caption_job(self, job: Job, name: str, motion: Any) -> None:
         model, seconds = self._model_for(job, name)
         started = time.monotonic()
-        text = model.caption(motion, lambda *step: self._progress(job, *step), job.cancel.is_set)
+        text = model.caption(motion, partial(self._progress, job), job.cancel.is_set)
         self._raise_if_cancelled(job)
         timings = {"load": seconds, "caption": time.monotonic() - started}
         self._send(protocol.RESULT, job.id, text=text, model=name, warnings=[], timings=timings)
 
     def _read_job(self, job: Job, path: Path, options: dict[str, Any]) -> None:
-        from backend import requests
-        from backend.motion import formats
+        from backend import answers
 
         started = time.monotonic()
         self._progress(job, "read", 0, 1)
-        motion = formats.read(path, **options)
-        as_body = formats.BODY_READERS.get(path.suffix.lower())
-        body = as_body(path, **options) if as_body else None
-        if motion.frames > protocol.MAX_FILE_FRAMES:
-            told = f"{path.name}: {motion.frames} frames; at most {protocol.MAX_FILE_FRAMES} can be put on a rig."
-            raise BackendError("bad_file", told, "Cut the file in pieces.")
+        arrays, told = answers.read(path, options)
         self._raise_if_cancelled(job)
-        arrays = requests.motion_arrays([motion])
-        if body is not None:
-            arrays |= {"body/rotations": body.rotations.astype("f4"), "body/translation": body.translation.astype("f4")}
-        self._send(
-            protocol.RESULT,
-            job.id,
-            arrays,
-            motions=[{"seed": 0, "frames": motion.frames, "fps": float(motion.fps)}],
-            body=list(body.joints) if body is not None else [],
-            seconds=motion.seconds,
-            warnings=[],
-            timings={"read": time.monotonic() - started},
-        )
+        timings = {"read": time.monotonic() - started}
+        self._send(protocol.RESULT, job.id, arrays, warnings=[], timings=timings, **told)
 
     def _write_job(self, job: Job, path: Path, motion: Any, options: dict[str, Any]) -> None:
         from backend.motion import formats
@@ -439,28 +402,6 @@ class Server:
         except OSError as error:
             # the add-on is gone; the reading thread sees the end of its pipe and ends this process
             log.debug("nobody reads any more: %s", error)
-
-
-def resident_memory() -> int | None:
-    """Bytes of memory that this process holds; None where nobody can tell."""
-    try:
-        import psutil
-    except ImportError:  # tests of the protocol run without the backend's packages
-        return None
-    return psutil.Process().memory_info().rss
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # torch's own error is named without importing torch; the CPU allocator raises a plain RuntimeError
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and "not enough memory" in str(error).lower())
-    )
-
-
-def start_logging() -> None:
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
 def main(

@@ -3,7 +3,7 @@
 Run it in place of ``python -m backend serve``: ``python tests/fake_backend.py [--mode MODE] [--steps N] [--delay S]``;
 the environment variables MOMUG_FAKE_MODE, MOMUG_FAKE_STEPS and MOMUG_FAKE_DELAY do the same. The motion is a procedural
 walk (a run when the prompt says so) that depends only on prompt, seconds and seed. Given poses and places are met by
-jumping there; a timeline is its prompts one after another.
+jumping there; a timeline is its prompts one after another. A stream sends eight frames at a time, ``--delay`` apart.
 
 Modes: ``ok``; ``garbage_start`` and ``garbage_job`` (bytes that are no frame, instead of hello / of the result);
 ``die_start``, ``die_job`` (exit code 3), ``die_once`` (the first process that gets a job dies: MOMUG_FAKE_MARK names a
@@ -11,7 +11,8 @@ file that remembers it); ``no_hello``; ``hang`` (says hello, then never answers 
 never ends a job, but answers pings); ``huge`` (a frame length above the limit); ``nan`` and ``shapes`` (a result with
 such arrays); ``odd_fields`` (a good result whose side remarks are of the wrong kind); ``other_version`` (a hello of
 major version 99); ``error`` (every job fails with an error message); ``noisy`` (writes much to stderr, works
-otherwise).
+otherwise); ``stream_skips``, ``stream_floods``, ``stream_nan`` and ``stream_shapes`` (after three pieces: a hole, more
+than there is room for, such arrays); ``stream_dies`` (exit code 3 after 60 frames).
 """
 
 import argparse
@@ -32,7 +33,8 @@ from backend import protocol  # noqa: E402
 JOINT = {name: index for index, name in enumerate(protocol.JOINTS)}
 MODES = (
     "ok", "garbage_start", "garbage_job", "die_start", "die_job", "die_once", "no_hello", "hang", "deaf", "huge", "nan",
-    "shapes", "odd_fields", "other_version", "error", "noisy",
+    "shapes", "odd_fields", "other_version", "error", "noisy", "stream_skips", "stream_floods", "stream_nan",
+    "stream_shapes", "stream_dies",
 )  # fmt: skip
 MODELS = [
     {
@@ -45,6 +47,8 @@ MODELS = [
         "default_steps": 10,
         "conditions": ["text", "timeline", "poses", "loop"],
         "presets": [{"name": "fast", "steps": 5}, {"name": "quality", "steps": 20}],
+        "streams": True,
+        "stream_seconds": 600.0,
         "available": available,
         "reason": "" if available else "Its checkpoint is not installed.",
     }
@@ -59,8 +63,9 @@ def axis_rotation(axis: int, radians: float) -> tuple[float, float, float, float
     return tuple(quaternion)
 
 
-def walk(prompt: str, seconds: float, seed: int) -> dict[str, protocol.Array]:
-    """rotations (T,22,4), translation (T,3) and contacts (T,4) float32 of a walk along +Z, starting at the origin."""
+def walk(prompt: str, seconds: float, seed: int, first: int = 0) -> dict[str, protocol.Array]:
+    """rotations (T,22,4), translation (T,3) and contacts (T,4) float32 of a walk along +Z that starts at the origin,
+    from frame ``first`` of it on."""
     style = random.Random(f"{prompt}/{seed}")
     running = "run" in prompt.lower()
     speed = (3.0 if running else 1.2) * style.uniform(0.9, 1.1)
@@ -68,7 +73,7 @@ def walk(prompt: str, seconds: float, seed: int) -> dict[str, protocol.Array]:
     cadence = 2 * math.pi * (1.4 if running else 0.9)
     frames = round(seconds * protocol.FPS)
     rotations, translation, contacts = array("f"), array("f"), array("f")
-    for frame in range(frames):
+    for frame in range(first, first + frames):
         t = frame / protocol.FPS
         phase = cadence * t
         pose = {
@@ -132,6 +137,8 @@ class Job(threading.Event):
     def __init__(self, message: protocol.Message):
         super().__init__()
         self.message = message
+        self.prompt = message.header.get("prompt")  # of a stream, which is steered
+        self.played, self.stopped = 0, False
 
 
 class FakeBackend:
@@ -185,6 +192,14 @@ class FakeBackend:
         elif kind == protocol.SHUTDOWN:
             self.send(protocol.ACK, number)
             os._exit(0)
+        elif kind in (protocol.STEER, protocol.STOP, protocol.PLAYED):
+            job = self.jobs.get(message.header.get("target"))
+            if job is not None and kind == protocol.PLAYED:
+                job.played = message.header["frames"]
+            elif job is not None:
+                job.prompt = message.header.get("prompt", job.prompt)
+                job.stopped = kind == protocol.STOP
+                self.send(protocol.ACK, number)
         elif kind == protocol.CANCEL:
             self.send(protocol.ACK, number)
             if message.header.get("target") in self.jobs and self.mode != "deaf":
@@ -226,6 +241,8 @@ class FakeBackend:
                 self.raw(b"Traceback (most recent call last): oh no\n" * 10)
             elif self.mode == "huge":
                 self.raw(struct.pack(">II", 0xFFFFFFF0, 100) + b"{}" * 50)
+            elif job.message.type == protocol.STREAM:
+                self.stream(job)
             else:
                 self.answer(job.message)
             del self.jobs[number]
@@ -258,6 +275,47 @@ class FakeBackend:
             self.answer_generate(message, common)
         else:
             self.send(protocol.RESULT, message.id, **common)
+
+    def stream(self, job: Job):
+        header, number = job.message.header, job.message.id
+        seed = 7 if header.get("seed") is None else header["seed"]
+        wanted = round(header["seconds"] * protocol.FPS) if header.get("seconds") else 10**9
+        offsets = protocol.Array(
+            "float32", (22, 3), array("f", [x for xyz in protocol.REST_OFFSETS for x in xyz]).tobytes()
+        )
+        sent, way, prompts = 0, 0.0, []
+        while sent < wanted and not job.stopped:
+            room = (header.get("ahead") or protocol.AHEAD) - 8 + (10**6 if self.mode == "stream_floods" else 0)
+            if job.wait(self.delay):
+                self.send(protocol.ERROR, number, code="cancelled", message="The job was cancelled.", hint="")
+                return
+            if sent > job.played + room:
+                continue
+            frames = min(8, wanted - sent)
+            if not prompts or prompts[-1]["prompt"] != job.prompt:
+                prompts.append({"first": sent, "prompt": job.prompt})
+                begin = array("f", walk(job.prompt, 1 / protocol.FPS, seed, sent)["translation"].data)[2]
+            piece = walk(job.prompt, frames / protocol.FPS, seed, sent)
+            path = array("f", piece["translation"].data)
+            for index in range(2, len(path), 3):
+                path[index] += way - begin
+            end = array("f", walk(job.prompt, 1 / protocol.FPS, seed, sent + frames)["translation"].data)[2]
+            way, begin = way + end - begin, end
+            if self.mode == "stream_nan" and sent >= 24:
+                path[1] = math.nan
+            piece["translation"] = piece["translation"]._replace(data=path.tobytes())
+            if self.mode == "stream_shapes" and sent >= 24:
+                piece["contacts"] = piece["contacts"]._replace(shape=(frames * 4,))
+            hole = 4 if self.mode == "stream_skips" and sent >= 24 else 0
+            told = {"first": sent + hole, "frames": frames, "fps": float(protocol.FPS), "prompt": job.prompt}
+            self.send(protocol.PARTIAL, number, {**piece, "rest_offsets": offsets}, **told)
+            sent += frames
+            self.send(protocol.PROGRESS, number, phase="stream", step=sent, total=0 if wanted > sent else sent)
+            if self.mode == "stream_dies" and sent >= 60:
+                print("the fake backend was told to die in a stream", file=sys.stderr, flush=True)
+                os._exit(3)
+        fields = {"frames": sent, "seed": seed, "prompts": prompts, "model": header.get("model"), "warnings": []}
+        self.send(protocol.RESULT, number, timings={"stream": 0.0}, **fields)
 
     def answer_generate(self, message: protocol.Message, common: dict):
         if "somersault" in str(message.header.get("prompt")):

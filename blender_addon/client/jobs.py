@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import protocol
+from .incoming import Incoming
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +20,7 @@ class Job:
 
     While it runs: ``phase``, ``step``, ``total``. When DONE: ``header`` (the fields of the result) and ``arrays``
     (numpy arrays by name). When FAILED: ``error`` (one sentence), ``hint`` (what to do), ``code``, ``retryable``,
-    ``details`` (the last lines of the backend's log, when it died).
+    ``details`` (the last lines of the backend's log, when it died). A ``stream`` has ``incoming``, its frames.
     """
 
     def __init__(self, number: int, kind: str, fields: dict[str, Any], frame: list[bytes], cancel: Callable):
@@ -32,12 +33,17 @@ class Job:
         self.arrays: dict[str, np.ndarray] = {}
         self.error = self.hint = self.code = self.details = ""
         self.retryable = False
+        self.incoming: Incoming | None = None
+        if kind == protocol.STREAM:
+            self.incoming = Incoming(int(fields.get("ahead") or protocol.AHEAD))
         self.restarts = 0  # how often the backend was started again under this job
         # what follows belongs to the session
         self.frame = frame
         self.sent = False
         self.cancel_deadline: float | None = None
-        self.progress_waits = False  # a progress event that nobody has drained yet
+        self.stop_deadline: float | None = None
+        self.refused = ""  # why the last new prompt of a stream was not taken
+        self.progress_waits = self.partial_waits = False  # such an event that nobody has drained yet
         self._cancel = cancel
         self._created = time.monotonic()
         self._started: float | None = None
@@ -56,6 +62,16 @@ class Job:
     def cancelling(self) -> bool:
         """True between cancel() and the backend's confirmation."""
         return self.cancel_deadline is not None and not self.finished
+
+    @property
+    def begun(self) -> bool:
+        """Has a frame of the stream arrived?"""
+        return self.incoming is not None and self.incoming.received > 0
+
+    @property
+    def stopping(self) -> bool:
+        """True between ``Session.stop`` and the backend's answer."""
+        return self.stop_deadline is not None and not self.finished
 
     @property
     def elapsed(self) -> float:
@@ -112,7 +128,7 @@ def result_arrays(kind: str, message: protocol.Message) -> "dict[str, np.ndarray
     arrays = {name: np.asarray(array) for name, array in message.arrays.items()}
     if kind == protocol.CAPTION and not isinstance(message.header.get("text"), str):
         raise protocol.ProtocolError("The backend sent a caption without text.")
-    if kind not in (protocol.GENERATE, protocol.READ):
+    if kind not in (protocol.GENERATE, protocol.READ):  # the frames of a stream came before
         return arrays
     motions = message.header.get("motions")
     if not isinstance(motions, list) or not 0 < len(motions) <= protocol.MAX_VARIATIONS:

@@ -23,8 +23,8 @@ STOPPED, STARTING, READY, BUSY = "stopped", "starting", "ready", "busy"  # and F
 class Event:
     """Something to show. ``kind``: "state", "restarted" (no job); "progress", "partial", "done", "failed", "cancelled".
 
-    ``data`` holds {"state": ...} of a state event, {"reason": ...} of a restart, {"header": ..., "arrays": ...} of a
-    partial.
+    ``data`` holds {"state": ...} of a state event, {"reason": ...} of a restart. What a partial brought is in the
+    job's ``incoming``.
     """
 
     kind: str
@@ -70,6 +70,7 @@ class Session:
         self._changed = threading.Condition(self._lock)
         self._state = STOPPED
         self._jobs: dict[int, Job] = {}
+        self._steers: dict[int, Job] = {}  # new prompts that were not answered yet
         self._events: deque[Event] = deque()
         self._ids = itertools.count(1)
         self._link: Link | None = None
@@ -126,6 +127,44 @@ class Session:
             job.cancel_deadline = time.monotonic() + self.cancel_timeout
             self._link.send(protocol.encode({"type": protocol.CANCEL, "id": next(self._ids), "target": job.id}))
 
+    # --- a stream that runs; all of them are harmless when it has ended already
+
+    def steer(self, job: Job, prompt: str) -> None:
+        """From the next frames on the stream follows ``prompt``; should it be too late, ``job.refused`` says so.
+        Raises protocol.ProtocolError for what is no prompt."""
+        prompt = protocol.clean_prompt(prompt)
+        with self._lock:
+            job.refused = ""
+            if job.id not in self._jobs or job.cancelling or job.stopping:
+                job.refused = "The motion is ending already, so the new prompt is not used."
+                return
+            if not job.begun:  # also for a backend that is started again
+                job.fields["prompt"] = prompt
+                job.frame = protocol.encode({**job.fields, "type": job.type, "id": job.id})
+            if job.sent:
+                number = next(self._ids)
+                self._steers[number] = job
+                fields = {"type": protocol.STEER, "id": number, "target": job.id, "prompt": prompt}
+                self._link.send(protocol.encode(fields))
+
+    def stop(self, job: Job) -> None:
+        """End the stream and keep its frames: it is DONE then. Without any frame it is CANCELLED."""
+        if not job.begun:
+            self.cancel(job)
+            return
+        with self._lock:
+            if job.id not in self._jobs or job.cancelling or job.stopping:
+                return
+            job.stop_deadline = time.monotonic() + self.cancel_timeout
+            self._link.send(protocol.encode({"type": protocol.STOP, "id": next(self._ids), "target": job.id}))
+
+    def played(self, job: Job, frames: int) -> None:
+        """So many frames of the stream were used, which makes room for more."""
+        with self._lock:
+            if job.incoming.note_played(frames) and job.id in self._jobs:
+                fields = {"target": job.id, "frames": job.incoming.played}
+                self._link.send(protocol.encode({"type": protocol.PLAYED, "id": next(self._ids), **fields}))
+
     def ask_vitals(self) -> None:
         """Ask a backend that runs for its memory; the answer is in ``vitals`` when it comes."""
         with self._lock:
@@ -139,7 +178,7 @@ class Session:
             self._events.clear()
             for event in events:
                 if event.job is not None:
-                    event.job.progress_waits = False
+                    event.job.progress_waits = event.job.partial_waits = False
             return events
 
     def log_tail(self, lines: int = 20) -> str:
@@ -183,6 +222,7 @@ class Session:
 
     def _finish(self, job: Job, state: str) -> None:
         del self._jobs[job.id]
+        self._steers = {number: other for number, other in self._steers.items() if other is not job}
         job.finish(state)
         self._events.append(Event(state, job))
 
@@ -203,6 +243,9 @@ class Session:
             if message.type == protocol.PONG:
                 self.vitals = message.header
                 return
+            steered = self._steers.pop(message.id, None)
+            if steered is not None and message.type == protocol.ERROR:
+                steered.refused = str(message.header.get("message") or "The new prompt was not taken.")
             job = self._jobs.get(message.id)
             if job is None:
                 return  # an ack of a cancel, or a late reply to a job that is over
@@ -211,8 +254,7 @@ class Session:
             elif message.type == protocol.PROGRESS:
                 self._progress(job, message.header)
             elif message.type == protocol.PARTIAL:
-                arrays = result_arrays("partial", message)
-                self._events.append(Event("partial", job, {"header": message.header, "arrays": arrays}))
+                self._partial(job, message)
             elif message.type == protocol.ERROR:
                 self._job_error(job, message.header)
             elif message.type == protocol.RESULT:
@@ -242,6 +284,16 @@ class Session:
             job.progress_waits = True
             self._events.append(Event("progress", job))
 
+    def _partial(self, job: Job, message: protocol.Message) -> None:
+        if job.incoming is None:
+            raise protocol.ProtocolError("The backend sent frames that nobody asked for.")
+        if job.cancelling:
+            return
+        job.incoming.add(message)
+        if not job.partial_waits:
+            job.partial_waits = True
+            self._events.append(Event("partial", job))
+
     def _job_error(self, job: Job, header: dict[str, Any]) -> None:
         if header.get("code") == "cancelled":
             self._finish(job, CANCELLED)
@@ -259,6 +311,8 @@ class Session:
             return
         try:
             job.arrays = result_arrays(job.type, message)
+            if job.incoming is not None:
+                job.incoming.check_end(message.header)
         except protocol.ProtocolError as error:
             self._fail(job, Failure("bad_result", str(error), f"See the log {self.log_file}."), retryable=True)
             return
@@ -276,6 +330,9 @@ class Session:
             for job in list(self._jobs.values()):
                 if job.cancel_deadline is not None:
                     self._finish(job, CANCELLED)
+                elif job.begun:  # a second try would not go on where this one ended
+                    failed = True
+                    self._fail(job, failure)
                 elif failure.code == CANCELLED:  # killed for the sake of another job
                     job.requeue()
                 elif failure.restartable and link.ready and job.restarts < self.restarts:
@@ -322,6 +379,8 @@ class Session:
                 return None
             if any(job.cancelling and now > job.cancel_deadline for job in self._jobs.values()):
                 return Failure(CANCELLED, "The backend did not stop the cancelled job and was ended.", log_hint)
+            if any(job.stopping and now > job.stop_deadline for job in self._jobs.values()):
+                return Failure("no_stop", "The backend did not end the motion, so it was ended itself.", log_hint)
             if self._jobs and now - link.last_heard > self.hang_timeout:
                 message = f"The backend gave no sign of life for {self.hang_timeout:g} seconds and was ended."
                 return Failure("hung", message, log_hint, restartable=True)

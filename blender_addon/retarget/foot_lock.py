@@ -26,7 +26,7 @@ _SWING, _STRIDE = 1.2, 0.5
 # How far (radians) a heel may rise for a leg that is too short
 _HEEL = np.radians(35.0)
 # No correction moves a foot further than this share of a leg
-_LIMIT = 0.25
+LIMIT = 0.25
 
 
 def lock(skeleton, turns: dict, positions: dict, contacts: np.ndarray, fps: float) -> None:
@@ -48,22 +48,29 @@ def lock(skeleton, turns: dict, positions: dict, contacts: np.ndarray, fps: floa
             touching,
             rest.frame[:, 1],
             heights,
-            _LIMIT * leg,
+            LIMIT * leg,
             fps,
         )
-        if np.abs(moved).max() < 1e-6 * leg:
-            continue
-        thigh, shin = (skeleton.map.bone(f"{side}_{role}") for role in ("hip", "knee"))
-        # The knee bends about the figure's left axis when the leg is straight and tells no plane of its own
-        from_tpose = rot.multiply(turns[thigh], rot.conjugate(skeleton.match[thigh]))
-        hinge = rot.rotate(from_tpose, rest.frame[:, 0])
-        upper, lower = two_bone(hip, knee, ankle, ankle + moved, hinge)
-        turns[thigh] = rot.multiply(upper, turns[thigh])
-        turns[shin] = rot.multiply(lower, turns[shin])
-        # Where the leg is too short the heel rises instead: the ball keeps its place
-        reached = hip + rot.rotate(upper, knee - hip) + rot.rotate(lower, ankle - knee)
-        foot = skeleton.map.bone(f"{side}_ankle")
-        turns[foot] = rot.multiply(_aimed(ball - ankle, ball + moved - reached), turns[foot])
+        move(skeleton, turns, positions, side, moved)
+
+
+def move(skeleton, turns: dict, positions: dict, side: str, moved: np.ndarray) -> None:
+    """Let the foot of ``side`` go where ``moved`` (T,3) shifts it. The rest as for :func:`lock`."""
+    hip, knee, ankle, ball = (positions[f"{side}_{role}"] for role in ("hip", "knee", "ankle", "foot"))
+    leg = float(np.linalg.norm(knee[0] - hip[0]) + np.linalg.norm(ankle[0] - knee[0]))
+    if np.abs(moved).max() < 1e-6 * leg:
+        return
+    thigh, shin = (skeleton.map.bone(f"{side}_{role}") for role in ("hip", "knee"))
+    # The knee bends about the figure's left axis when the leg is straight and tells no plane of its own
+    from_tpose = rot.multiply(turns[thigh], rot.conjugate(skeleton.match[thigh]))
+    hinge = rot.rotate(from_tpose, skeleton.rest.frame[:, 0])
+    upper, lower = two_bone(hip, knee, ankle, ankle + moved, hinge)
+    turns[thigh] = rot.multiply(upper, turns[thigh])
+    turns[shin] = rot.multiply(lower, turns[shin])
+    # Where the leg is too short the heel rises instead: the ball keeps its place
+    reached = hip + rot.rotate(upper, knee - hip) + rot.rotate(lower, ankle - knee)
+    foot = skeleton.map.bone(f"{side}_ankle")
+    turns[foot] = rot.multiply(_aimed(ball - ankle, ball + moved - reached), turns[foot])
 
 
 def _aimed(now: np.ndarray, wanted: np.ndarray) -> np.ndarray:

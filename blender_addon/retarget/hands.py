@@ -62,14 +62,19 @@ def push_out(skeleton, turns: dict, positions: dict, fps: float) -> None:
         if not inside.any():
             continue
         push = _swell(inside, max(1, int(round(_FADE * fps))))
-        shoulder, elbow, wrist = (positions[f"{side}_{role}"] for role in ("shoulder", "elbow", "wrist"))
-        upper_bone, lower_bone = (skeleton.map.bone(f"{side}_{role}") for role in ("shoulder", "elbow"))
-        free = rot.multiply(turns[upper_bone], rot.conjugate(skeleton.match[upper_bone]))
-        # A straight elbow bends about the vertical of the T-pose, the left one and the right one each their own way
-        hinge = rot.rotate(free, skeleton.rest.frame[:, 1] * (-1.0 if side == "left" else 1.0))
-        upper, lower = two_bone(shoulder, elbow, wrist, wrist + push[:, None] * _smooth(out, fps), hinge)
-        turns[upper_bone] = rot.multiply(upper, turns[upper_bone])
-        turns[lower_bone] = rot.multiply(lower, turns[lower_bone])
+        move(skeleton, turns, positions, side, push[:, None] * _smooth(out, fps))
+
+
+def move(skeleton, turns: dict, positions: dict, side: str, moved: np.ndarray) -> None:
+    """Let the wrist of ``side`` go where ``moved`` (T,3) shifts it. The rest as for :func:`depth`."""
+    shoulder, elbow, wrist = (positions[f"{side}_{role}"] for role in ("shoulder", "elbow", "wrist"))
+    upper_bone, lower_bone = (skeleton.map.bone(f"{side}_{role}") for role in ("shoulder", "elbow"))
+    free = rot.multiply(turns[upper_bone], rot.conjugate(skeleton.match[upper_bone]))
+    # A straight elbow bends about the vertical of the T-pose, the left one and the right one each their own way
+    hinge = rot.rotate(free, skeleton.rest.frame[:, 1] * (-1.0 if side == "left" else 1.0))
+    upper, lower = two_bone(shoulder, elbow, wrist, wrist + moved, hinge)
+    turns[upper_bone] = rot.multiply(upper, turns[upper_bone])
+    turns[lower_bone] = rot.multiply(lower, turns[lower_bone])
 
 
 def warnings(skeleton, turns: dict, positions: dict, fps: float) -> list[str]:

@@ -8,6 +8,7 @@ joint keep their rest relation to their parent, and so follow; twist bones take 
 On a control rig all this is done on the figure of its deform bones, and ``controls`` puts the result on the controls.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -19,6 +20,8 @@ from . import foot_lock as feet
 from . import rotations as rot
 from .motion import CanonicalMotion
 from .rest_pose import RestPose, analyse
+
+Care = Callable[..., None]
 
 
 @dataclass
@@ -58,9 +61,9 @@ def retarget(
     bone_map: BoneMap,
     fps: float | None = None,
     *,
-    foot_lock: bool = True,
+    foot_lock: "bool | Care" = True,
     in_place: bool = False,
-    clear_hands: bool = False,
+    clear_hands: "bool | Care" = False,
     ik_legs: bool = False,
     ik_arms: bool = False,
 ) -> RigAnimation:
@@ -69,7 +72,8 @@ def retarget(
     Root travel is scaled by the ratio of leg lengths and starts from where the rig stands at rest; the lowest foot
     keeps the height above the ground that it has in the motion. ``foot_lock`` holds feet still while they touch the
     ground. ``clear_hands`` pushes hands out of the trunk; without it a warning says that they go in. ``in_place``
-    takes the travel out at last, sway stays. ``ik_legs`` and ``ik_arms`` choose what shows on a
+    takes the travel out at last, sway stays. Another function for feet or hands takes the place of the usual one: see
+    ``live``. ``ik_legs`` and ``ik_arms`` choose what shows on a
     control rig that has both; the other set of controls gets the same motion. Raises RigError when the rig cannot be
     used.
     """
@@ -89,9 +93,11 @@ def retarget(
     anchor = anchor + rest.frame[:, 1] * (rest.scale * heights - rig_clearance(positions, rest))[:, None]
     positions = skeleton.positions(turns, anchor)
     if foot_lock:
-        feet.lock(skeleton, turns, positions, motion.contacts, motion.fps)
+        lock = feet.lock if foot_lock is True else foot_lock
+        lock(skeleton, turns, positions, motion.contacts, motion.fps)
     if clear_hands:
-        hands.push_out(skeleton, turns, positions, motion.fps)
+        push_out = hands.push_out if clear_hands is True else clear_hands
+        push_out(skeleton, turns, positions, motion.fps)
     warnings = [] if clear_hands else hands.warnings(skeleton, turns, positions, motion.fps)
     travel = None
     if in_place:

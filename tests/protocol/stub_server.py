@@ -69,6 +69,35 @@ class StubModel:
         motions = [Motion(rotations, np.full((frames, 3), seed % 100)) for seed in seeds]
         return GenerateResult(motions, seeds, {"denoise": 0.5}, ["The stub warns."])
 
+    def stream(self, request, watcher, progress, cancelled):
+        """Eight frames at a time; the x of the path is the number of words of the prompt that held, z counts."""
+        import numpy as np
+
+        from backend.models.interface import GenerateResult
+        from backend.motion.skeleton import Motion
+
+        made, size = 0, 40 if "large" in request.prompt else 8
+        wanted = round(request.seconds * 30) if request.seconds else 10**9
+        while made < wanted and ("stubborn" in request.prompt or not watcher.stopped()):
+            if cancelled():
+                raise BackendError("cancelled", "The job was cancelled.", retryable=True)
+            if "slow" in request.prompt:
+                time.sleep(0.05)
+            sentence = watcher.prompt()
+            frames = min(size, wanted - made)
+            rotations = np.zeros((frames, 22, 4))
+            rotations[..., 0] = np.nan if "nan" in sentence else 1
+            count = made + np.arange(frames)
+            path = np.stack([np.full(frames, len(sentence.split())), np.ones(frames), count / 30], -1)
+            watcher.emit(Motion(rotations, path, contacts=np.ones((frames, 4))))
+            made += frames
+            progress("stream", made, wanted)
+            if "die" in sentence and made >= 24:
+                os._exit(9)
+            if "refuse" in sentence and made >= 24:
+                raise BackendError("checkpoint_damaged", "The weights are damaged.", "Install them again.")
+        return GenerateResult([], [request.seed or 0], {"tokens": 0.5}, ["The stub warns."])
+
     def caption(self, motion, progress, cancelled):
         return f"{motion.frames} frames at {motion.fps:g}"
 
@@ -78,15 +107,18 @@ class StubModels:
 
     def describe(self):
         return [
-            {"name": "stub", **CAPABILITIES},
+            {"name": "stub", **CAPABILITIES, "streams": True, "stream_seconds": 600.0},
             {"name": "broken", **CAPABILITIES},
             {"name": "absent", **CAPABILITIES, "available": False, "reason": "Its weights are not installed."},
             {"name": "mute", **CAPABILITIES, "captions": False},
+            {"name": "lazy", **CAPABILITIES, "streams": True},
         ]
 
     def load(self, name):
         if name == "broken":
             raise BackendError("base_mismatch", "The weights belong to another language model.")
+        if name == "lazy":
+            time.sleep(1.0)
         StubModels.loaded += 1
         print(f"loaded {name} for the {StubModels.loaded}. time", file=sys.stderr, flush=True)
         return StubModel()
