@@ -232,9 +232,7 @@ def _ask(wanted: Item, queue: Queue) -> runtime.Task:
     action = wanted.action.resolve() if wanted.action is not None else None
     if armature is None or (wanted.action is not None and action is None):
         raise Error("gone", "It is gone.")
-    return ask.start_caption(
-        armature, action=action, model=queue.model, frame_range=wanted.frames, later=queue.made
-    )
+    return ask.start_caption(armature, action=action, model=queue.model, frame_range=wanted.frames, later=queue.made)
 
 
 def _ended(queue: Queue, task: runtime.Task) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import bpy
 
+from . import made, spliced
 from .retarget import CanonicalMotion, RigAnimation
 from .rig import RigError
 from .scene import compat, keys, splice, takes
@@ -71,31 +72,33 @@ def make(
     pins: "list | None" = None,
     given: str = "",
     placed: bool = False,
+    animation: "RigAnimation | None" = None,
 ) -> list:
     """Put ``motions`` (variations of one thing) on ``armature``, the first one to be seen. Returns the actions.
 
     frames: exactly so many frames of the scene; 0 for as long as the motion is. only: the bones that may get keys.
-    pins, given: see ``Take``. placed: the motion stands already where it has to, and is not moved.
+    pins, given: see ``Take``. placed: the motion stands already where it has to, and is not moved. animation: the one
+    motion as the rig shows it, when that is known already.
     """
     anchors = [None, None] if placed else None
     stage = Stage(armature, scene, options, frame_start, frames, only, anchors, pins)
     if options.destination == SPLICE:
-        return [_make_splice(stage, motions, recipes, pins or [], given)]
+        return [spliced.make(stage, motions, recipes, pins or [], given)]
     guard = Guard(armature)
     take_id = uuid.uuid4().hex[:12]
     try:
         actions = []
         for index, (motion, recipe) in enumerate(zip(motions, recipes, strict=True)):
-            animation = stage.animation(motion)
-            wanted = stage.channels(animation)
-            action, _ = keys.make_action(armature, animation, action_name(recipe), frame_start, recipe, wanted)
+            shown = animation or stage.animation(motion)
+            wanted = stage.channels(shown)
+            action, _ = keys.make_action(armature, shown, action_name(recipe), frame_start, recipe, wanted)
             take = Take(take_id, index, options=options, recipes=[recipe], only=only, frames=frames, given=given)
             take.pins, take.placed = stage.pins_on(wanted), placed
-            take.first, take.last = frame_start, frame_start + animation.frames - 1
-            take.anchors = stage.anchors
+            take.first, take.last = frame_start, frame_start + shown.frames - 1
+            take.anchors = stage.anchors or [None, None]
             take.former = guard.record
             take.pose = {name: guard.pose[name] for name in _moving(armature, guard.former, action)}
-            _note(armature, action, take, animation)
+            made.note(armature, action, take, shown)
             takes.keep_motion(action, take_id, 0, motion)
             if guard.former is not None:
                 action[takes.FORMER] = guard.former
@@ -111,7 +114,7 @@ def make(
 def _moving(armature, *actions) -> list[str]:
     """The bones that ``actions`` move."""
     curves = [curve_id for action in actions if action is not None for curve_id in splice.curves_of(armature, action)]
-    return [name for name in _bones_of(curves) if name in armature.pose.bones]
+    return [name for name in made.bones_of(curves) if name in armature.pose.bones]
 
 
 def _show_first(armature, actions: list, guard: Guard, stage: Stage) -> None:
@@ -140,56 +143,6 @@ def _show_first(armature, actions: list, guard: Guard, stage: Stage) -> None:
         strip.blend_out = min(options.blend_out, length / 2)
 
 
-def _make_splice(stage: Stage, motions: list[CanonicalMotion], recipes: list[dict], pins: list, given: str):
-    action = stage.action
-    sentence = splice.why_not(stage.armature, action)
-    if sentence:
-        raise RigError(sentence)
-    take = Take(uuid.uuid4().hex[:12], options=stage.options, recipes=recipes, only=stage.only, frames=stage.frames)
-    take.first, take.pins, take.given, take.placed = stage.first, pins, given, stage.anchors is not None
-    _write_splice(stage, action, take, motions[0])
-    for index, motion in enumerate(motions):
-        takes.keep_motion(action, take.id, index, motion)
-    return action
-
-
-def _write_splice(stage: Stage, action, take: Take, motion: CanonicalMotion) -> None:
-    wanted = stage.channels(stage.animation(motion))
-    done = splice.splice(
-        stage.armature,
-        action,
-        wanted,
-        take.first,
-        stage.options.blend_in,
-        stage.options.blend_out,
-        stage.kept,
-    )
-    take.last, take.written, take.anchors = done.last, done.written, stage.anchors
-    take.pins = stage.pins_on(wanted)
-    take.curves = [list(curve_id) for curve_id in done.removed]
-    take.bones = _bones_of(take.curves)
-    takes.keep_splice(action, take.id, done)
-    takes.put(action, take)
-
-
-def _note(armature, action, take: Take, animation: RigAnimation) -> None:
-    """Record what was written into an action of our own."""
-    take.curves = [list(curve_id) for curve_id in splice.curves_of(armature, action)]
-    take.bones = _bones_of(take.curves)
-    take.written = _digest(armature, action, take)
-    takes.put(action, take)
-
-
-def _bones_of(curves: list) -> list[str]:
-    found = (keys.posing.bone_of(path) for path, _ in curves)
-    return list(dict.fromkeys(bone[0] for bone in found if bone))
-
-
-def _digest(armature, action, take: Take) -> int:
-    done = splice.Splice(take.first, take.last, dict.fromkeys(map(tuple, take.curves)))
-    return splice.digest(armature, action, done)
-
-
 def action_name(recipe: dict) -> str:
     """A name the artist recognises: the prompt, cut at a word, or the name of the file."""
     name = " ".join(str(recipe.get("prompt") or recipe.get("name", "")).split())
@@ -215,7 +168,7 @@ def accept(armature, keep_others: bool = False) -> str:
             takes.keep_motion(action, take.id, 0, shown)
     elif not keep_others:
         for sibling in siblings(action, take):
-            if sibling != action and not _edited(armature, sibling):
+            if sibling != action and not made.edited(armature, sibling):
                 _remove(sibling)
     if takes.FORMER in action:
         del action[takes.FORMER]
@@ -229,7 +182,7 @@ def reject(armature) -> str:
     found = _require_pending(armature)
     action, take = found.action, found.take
     if take.options.destination == SPLICE:
-        _take_out(armature, action, take)
+        spliced.take_out(armature, action, take)
         takes.drop(action, take.id)
         return f"'{action.name}' has its own keys back in frames {take.first} to {take.last}."
     former = action.get(takes.FORMER)
@@ -285,7 +238,7 @@ def show(armature, step: int) -> str:
     wanted = (shown + step) % count
     action, take = found.action, found.take
     if take.options.destination == SPLICE:
-        _again(armature, bpy.context.scene, action, replace(take, shown=wanted))
+        spliced.again(armature, bpy.context.scene, action, replace(take, shown=wanted))
     else:
         other = siblings(action, take)[wanted]
         action.use_fake_user = True
@@ -313,15 +266,15 @@ def change(armature, scene, **changed) -> str:
     if options.destination != take.options.destination:
         return _move(armature, scene, found, options)
     if take.options.destination == SPLICE:
-        _again(armature, scene, action, replace(take, options=options))
+        spliced.again(armature, scene, action, replace(take, options=options))
         return f"Frames {take.first} to {take.last} of '{action.name}' were made again from the same motion."
-    everything = [(one, _take_of(one, take.id)) for one in siblings(action, take)]
+    everything = [(one, made.take_of(one, take.id)) for one in siblings(action, take)]
     for one, its in everything:
-        _check_unedited(armature, one, its)
+        made.check_unedited(armature, one, its)
     stage = Stage(armature, scene, options, take.first, take.frames, take.only, take.anchors, take.pins)
     ready = []
     for one, its in everything:
-        animation = stage.animation(stored_motion_of(one, its))
+        animation = stage.animation(made.stored_motion(one, its))
         ready.append((one, its, animation, stage.channels(animation)))
     for one, its, animation, wanted in ready:
         _rewrite(armature, one, replace(its, options=options), animation, wanted)
@@ -340,7 +293,7 @@ def replace_part(armature, scene, take_id: str, motion: CanonicalMotion, recipe:
     if found is None or found.take.id != take_id:
         raise RigError("The motion on the armature is another one by now.")
     action, take = found.action, found.take
-    _check_unedited(armature, action, take)
+    made.check_unedited(armature, action, take)
     stage = Stage(armature, scene, take.options, take.first, take.frames, take.only, take.anchors, take.pins)
     animation = stage.animation(motion)
     wanted = stage.channels(animation)
@@ -354,7 +307,7 @@ def replace_part(armature, scene, take_id: str, motion: CanonicalMotion, recipe:
         parts = [_cut(channel, first, last + 1) for channel in wanted if not channel.single]
         parts = [part for part in parts if part.keep is None or part.keep.any()]
         splice.splice(armature, action, parts, take.first + first, BLEND, BLEND)
-        take.written = _digest(armature, action, take)
+        take.written = made.digest(armature, action, take)
         takes.put(action, take)
     takes.keep_motion(action, take.id, take.shown if take.options.destination == SPLICE else 0, motion)
     if take.options.destination != SPLICE:
@@ -376,30 +329,10 @@ def _rewrite(armature, action, take: Take, animation: RigAnimation, wanted: list
     keys.write_channels(compat.channels(action, compat.slot_for(action, armature), ensure=True), wanted, take.first)
     take.last = take.first + animation.frames - 1
     take.curves = [[channel.path, index] for channel in wanted for index, _ in channel.curves]
-    take.bones = _bones_of(take.curves)
-    take.written = _digest(armature, action, take)
+    take.bones = made.bones_of(take.curves)
+    take.written = made.digest(armature, action, take)
     takes.put(action, take)
     action.update_tag()
-
-
-def _again(armature, scene, action, take: Take) -> None:
-    """Splice once more with other options or another variation."""
-    motion = stored_motion_of(action, take)
-    former = _take_of(action, take.id)
-    _check_unedited(armature, action, former)
-    _take_out(armature, action, former)
-    try:
-        stage = _stage_again(armature, scene, take)
-        _write_splice(stage, action, take, motion)
-    except Exception:
-        stage = _stage_again(armature, scene, former)
-        _write_splice(stage, action, former, stored_motion_of(action, former))
-        raise
-
-
-def _stage_again(armature, scene, take: Take) -> Stage:
-    anchors = [None, None] if take.placed else None
-    return Stage(armature, scene, take.options, take.first, take.frames, take.only, anchors, take.pins)
 
 
 def _move(armature, scene, found: Found, options: Options) -> str:
@@ -410,10 +343,10 @@ def _move(armature, scene, found: Found, options: Options) -> str:
     if take.options.destination == SPLICE:
         holders = [(action, take, index) for index in range(len(take.recipes))]
     else:
-        holders = [(one, _take_of(one, take.id), 0) for one in siblings(action, take)]
+        holders = [(one, made.take_of(one, take.id), 0) for one in siblings(action, take)]
     for one, its, _ in holders:
-        _check_unedited(armature, one, its)
-    motions = [stored_motion_of(one, its, index) for one, its, index in holders]
+        made.check_unedited(armature, one, its)
+    motions = [made.stored_motion(one, its, index) for one, its, index in holders]
     recipes = [its.recipes[index] for _, its, index in holders]
     if options.destination == SPLICE:
         former = action.get(takes.FORMER)
@@ -425,48 +358,18 @@ def _move(armature, scene, found: Found, options: Options) -> str:
     place |= {"pins": take.pins, "given": take.given, "placed": take.placed}
     reject(armature)
     try:
-        made = make(armature, scene, motions, recipes, options, **place)
+        actions = make(armature, scene, motions, recipes, options, **place)
     except Exception:
         make(armature, scene, motions, recipes, take.options, **place)
         raise
     if shown:
         show(armature, shown)
-    return f"It is in '{made[shown if len(made) > 1 else 0].name}' now."
-
-
-def _take_out(armature, action, take: Take) -> None:
-    done = takes.splice_of(action, take.id)
-    if done is None:
-        raise RigError("What these frames replaced is not stored any more, so they stay as they are.")
-    splice.restore(armature, action, done)
-
-
-def _take_of(action, take_id: str) -> Take:
-    return next(take for take in takes.read(action) if take.id == take_id)
+    return f"It is in '{actions[shown if len(actions) > 1 else 0].name}' now."
 
 
 def stored_motion(found: Found) -> CanonicalMotion:
     """The canonical motion behind what is shown. Raises RigError."""
-    return stored_motion_of(found.action, found.take)
-
-
-def stored_motion_of(action, take: Take, index: "int | None" = None) -> CanonicalMotion:
-    """The canonical motion of a variation of a take, of the one that is shown when None. Raises RigError."""
-    if index is None:
-        index = take.shown
-    motion = takes.motion(action, take.id, index)
-    if motion is None:
-        raise RigError(f"The motion behind '{action.name}' is not stored with it any more.")
-    return motion
-
-
-def _edited(armature, action) -> bool:
-    return any(_digest(armature, action, take) != take.written for take in takes.read(action))
-
-
-def _check_unedited(armature, action, take: Take) -> None:
-    if _digest(armature, action, take) != take.written:
-        raise RigError(f"Keys of '{action.name}' were changed by hand since; making it again would lose that.")
+    return made.stored_motion(found.action, found.take)
 
 
 def _require_pending(armature) -> Found:

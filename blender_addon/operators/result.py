@@ -13,6 +13,11 @@ def _found(context):
     return commit.current(armature) if armature is not None else None
 
 
+def waiting(context) -> list:
+    """The chosen armatures whose motion waits for Accept or Reject."""
+    return [armature for armature in properties.chosen_armatures(context) if commit.pending(armature) is not None]
+
+
 class _ResultOperator:
     """An operator on the generated motion that is shown; an error is one sentence, a change is one undo step."""
 
@@ -47,7 +52,7 @@ class _ResultOperator:
 
 
 class MOMUG_OT_accept(_ResultOperator, bpy.types.Operator):
-    """Keep this motion. The other variations are removed"""
+    """Keep this motion, of every selected armature that has a new one. The other variations are removed"""
 
     bl_idname = "momug.accept"
     bl_label = "Accept"
@@ -56,18 +61,21 @@ class MOMUG_OT_accept(_ResultOperator, bpy.types.Operator):
         name="Keep Variations", description="The other variations stay in the file as actions", options={"SKIP_SAVE"}
     )
 
-    def decide(self, _context, armature):
-        return commit.accept(armature, self.keep_others)
+    def decide(self, context, _armature):
+        told = [commit.accept(one, self.keep_others) for one in waiting(context)]
+        return told[0] if len(told) == 1 else f"{len(told)} motions are kept."
 
 
 class MOMUG_OT_reject(_ResultOperator, bpy.types.Operator):
-    """Take this motion away again. Your keys and your pose are as they were before"""
+    """Take this motion away again, of every selected armature that has a new one. Your keys and your pose are as they \
+were before"""
 
     bl_idname = "momug.reject"
     bl_label = "Reject"
 
-    def decide(self, _context, armature):
-        return commit.reject(armature)
+    def decide(self, context, _armature):
+        told = [commit.reject(one) for one in waiting(context)]
+        return told[0] if len(told) == 1 else f"{len(told)} motions are taken away again."
 
 
 class MOMUG_OT_show_variation(_ResultOperator, bpy.types.Operator):

@@ -3,6 +3,7 @@
 import bpy
 
 from .. import commit, properties, runtime
+from ..operators import result
 from ..scene import takes
 from ..translations import tr
 from . import work
@@ -35,7 +36,7 @@ class MOMUG_PT_result(Sidebar, bpy.types.Panel):
         told = commit.recipe(found).get("prompt") or found.action.name
         paragraph(layout, context, f"{told} ({where})", "ACTION")
         if waiting:
-            self.draw_decision(layout, found)
+            self.draw_decision(layout, context, found)
         grid = layout.grid_flow(row_major=True, columns=2, even_columns=True, align=True)
         for name, label, icon in _TOGGLES:
             on = getattr(take.options, name)
@@ -57,7 +58,7 @@ class MOMUG_PT_result(Sidebar, bpy.types.Panel):
         work.draw_status(layout, context, "result")
 
     @staticmethod
-    def draw_decision(layout, found) -> None:
+    def draw_decision(layout, context, found) -> None:
         shown, count = commit.variations(found)
         if count > 1:
             row = layout.row(align=True)
@@ -68,8 +69,10 @@ class MOMUG_PT_result(Sidebar, bpy.types.Panel):
             row.operator("momug.show_variation", text="", icon="TRIA_RIGHT").step = 1
         row = layout.row(align=True)
         row.scale_y = 1.3
-        row.operator("momug.accept", icon="CHECKMARK").keep_others = False
-        row.operator("momug.reject", icon="X")
+        count = len(result.waiting(context))
+        several = count > 1
+        row.operator("momug.accept", icon="CHECKMARK", text=tr(f"Accept {count}") if several else "Accept")
+        row.operator("momug.reject", icon="X", text=tr(f"Reject {count}") if several else "Reject")
 
 
 CLASSES = (MOMUG_PT_result,)

@@ -7,7 +7,7 @@ import sys
 import bpy
 import pytest
 
-from blender_addon import api, ask, properties, runtime
+from blender_addon import api, ask, installation, properties, runtime
 from blender_addon.panels import CLASSES as PANELS
 
 
@@ -126,16 +126,57 @@ def test_unregister_ends_backend_and_task(fake, mannequin):
     runtime.register()
 
 
+def all_operators() -> dict:
+    """Name -> operator, of every button of the add-on."""
+    return {name: getattr(bpy.ops.momug, name) for name in dir(bpy.ops.momug)}
+
+
 def test_everything_has_a_tooltip(addon):
     from blender_addon.preferences import MomugPreferences
 
-    operators = [getattr(bpy.ops.momug, name).get_rna_type() for name in dir(bpy.ops.momug)]
-    assert len(operators) >= 7
-    lacking = [rna.identifier for rna in operators if len(rna.description) < 10]
-    for owner in (properties.MomugSettings, MomugPreferences):
-        own = [owner.bl_rna.properties[name] for name in owner.__annotations__]
-        lacking += [p.identifier for p in own if len(p.description) < 10]
-    assert not lacking
+    operators = {name: operator.get_rna_type() for name, operator in all_operators().items()}
+    assert len(operators) >= 50
+    groups = [getattr(bpy.types, name) for name in dir(bpy.types) if name.startswith("Momug")]
+    told = {f"momug.{name}": rna.description for name, rna in operators.items()}
+    owners = [*operators.items(), *((cls.__name__, cls.bl_rna) for cls in (*groups, MomugPreferences))]
+    for owner, rna in owners:
+        for prop in rna.properties:
+            if prop.is_hidden or prop.identifier in ("rna_type", "name", "filepath", "directory", "bl_idname"):
+                continue  # Blender's own
+            told[f"{owner}.{prop.identifier}"] = prop.description
+            items = prop.enum_items if prop.type == "ENUM" else ()
+            told |= {f"{owner}.{prop.identifier}.{item.identifier}": item.description for item in items}
+    for name in ("momug_ticked", "momug_words"):
+        told[f"Action.{name}"] = bpy.types.Action.bl_rna.properties[name].description
+    assert len(told) > 200
+    assert not [name for name, text in told.items() if len(text) < 10]
+
+
+# what may be pressed at any time, or does nothing but open something
+ALWAYS = {"add_mannequin", "copy_diagnostics", "open_log", "use_prompt"}
+
+
+@pytest.mark.parametrize("state", ["empty", "car", "figure", "busy"])
+def test_every_grey_button_says_what_is_missing(fake, state):
+    from blender_addon.scene import mannequin
+
+    if state == "car":
+        bpy.ops.object.armature_add()
+    elif state != "empty":
+        bpy.context.view_layer.objects.active = mannequin.add()
+    if state == "busy":
+        fake(steps=200, delay=0.1)
+        ask.start_animate(bpy.context.object, "a walk", seconds=1.0)
+    grey = {name: operator for name, operator in all_operators().items() if not operator.poll()}
+    assert len(grey) > 10 and not ALWAYS & set(grey)
+    for name, operator in grey.items():
+        with pytest.raises(RuntimeError) as caught:
+            operator()
+        _, _, reason = str(caught.value).partition("poll() ")
+        reason = reason.strip()
+        assert reason and "context is incorrect" not in reason, f"momug.{name} does not say why it is grey"
+        assert reason[0].isupper() or reason[0] == "'", (name, reason)
+    runtime.cancel()
 
 
 def test_one_version_everywhere(addon, root):
@@ -144,10 +185,20 @@ def test_one_version_everywhere(addon, root):
     assert version == ask.VERSION == ".".join(map(str, addon.bl_info["version"]))
 
 
-def test_the_panel_without_a_character(addon):
+def test_the_panel_without_a_character(fake):
     drawn = draw()
     assert "Select an armature, or add the mannequin." in drawn.text
     assert {"momug.add_mannequin", "momug.generate", "momug.caption"} <= set(drawn.buttons)
+
+
+def test_without_the_model_the_prompt_offers_to_install_it(addon, monkeypatch):
+    monkeypatch.setattr(installation.service, "can_start", lambda: False)
+    installation.look_again()
+    drawn = draw()
+    assert "not installed" in drawn.text and "momug.generate" not in drawn.buttons
+    assert {"momug.plan_installation", "momug.choose_wheels"} <= set(drawn.buttons)
+    monkeypatch.undo()
+    installation.look_again()
 
 
 def test_the_panel_through_a_request(fake, mannequin):

@@ -141,6 +141,18 @@ def test_several_armatures_are_one_undo_step(fake, settings, mannequin):
     assert moved(names) == names
 
 
+def test_accept_and_reject_decide_for_all_selected_armatures(fake, settings, mannequin):
+    three_figures(mannequin)
+    armatures = bpy.context.selected_objects[:]
+    for decide, told in (("reject", "3 motions are taken away again."), ("accept", "3 motions are kept.")):
+        bpy.ops.momug.generate()
+        tick_until_done()
+        assert all(commit.pending(armature) for armature in armatures)
+        assert getattr(bpy.ops.momug, decide)() == {"FINISHED"} and runtime.status().message == told
+        assert not any(commit.pending(armature) for armature in armatures)
+    assert all(commit.current(armature) for armature in armatures)
+
+
 def test_several_armatures_get_nothing_when_cancelled(fake, settings, mannequin, snapshot):
     names = three_figures(mannequin)
     before = snapshot()
