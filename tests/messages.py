@@ -34,7 +34,14 @@ NO_TEXT = re.compile(
 WORDS = re.compile(r"[A-Za-z]{2}")
 # files whose texts are for developers, terminals or other programs
 NOT_SHOWN_FILES = {"convert.py", "demo.py", "batch.py", "scene/console.py", "scene/render.py", "scene/stage.py"}
-NOT_SHOWN = {"MoMug", "Principled BSDF", "Base Color", "MoMug stand-in", "SSLError"}
+NOT_SHOWN = {
+    "MoMug",
+    "Principled BSDF",
+    "Base Color",
+    "MoMug stand-in",
+    "SSLError",
+    "NVIDIA Corporation/NVSMI/nvidia-smi.exe",
+}
 # words that are filled into sentences, or that the add-on puts together: in the tables, but in no source as they are
 JOINTS = [canonical.words(joint) for joint in canonical.JOINTS]
 PARTS = {*JOINTS, *(joint.capitalize() for joint in JOINTS), *(f"The bone that is the {joint}" for joint in JOINTS)}

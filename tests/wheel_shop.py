@@ -42,7 +42,8 @@ def sha256(file: Path) -> str:
 class Shop:
     """``url`` is the index. ``asked`` lists (path, Range header) of every request for a file. Faults, by file name:
     ``cut``: close the line after so many bytes, once; ``damaged``: flip a byte, so many times; ``status``: answer with
-    that error; ``ranges``: whether Range is honoured; ``pause``: seconds between two blocks of a file."""
+    that error; ``closed``: answer everything with that error; ``ranges``: whether Range is honoured; ``pause``: seconds
+    between two blocks of a file."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -50,6 +51,7 @@ class Shop:
         self.cut: dict[str, int] = {}
         self.damaged: dict[str, int] = {}
         self.status: dict[str, int] = {}
+        self.closed = 0
         self.ranges, self.pause, self.block, self.as_json = True, 0.0, 1 << 16, True
         shop = self
 
@@ -62,6 +64,9 @@ class Shop:
 
             def do_GET(self):
                 shop.answer(self, True)
+
+            def do_CONNECT(self):  # whoever takes it for a proxy
+                shop.answer(self, False)
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
@@ -79,7 +84,9 @@ class Shop:
 
     def answer(self, handler: BaseHTTPRequestHandler, body: bool) -> None:
         parts = handler.path.strip("/").split("/")
-        if parts[0] == "simple":
+        if self.closed:
+            handler.send_error(self.closed)
+        elif parts[0] == "simple":
             self._page(handler, parts[1])
         else:
             self._file(handler, parts[-1], body)

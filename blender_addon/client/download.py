@@ -34,14 +34,15 @@ def fetch(
 
     ``file`` with ".part" at its end keeps what has come so far, across calls and processes; ``on_bytes(n)`` tells how
     many bytes are there. A damaged file is fetched once more from its start. Raises EnvironmentProblem for a wrong
-    SHA-256, urllib.error.URLError and OSError for the rest. ``timeout``: seconds without a byte.
+    SHA-256 and a file that another program holds, urllib.error.URLError and OSError for the rest. ``timeout``: seconds
+    without a byte.
     """
     part = file.with_name(file.name + ".part")
     for attempt in (1, 2):
         _complete(url, part, on_bytes, opener, pause, timeout)
         found = digest(part)
         if not sha256 or found == sha256:
-            os.replace(part, file)
+            _put(part, file, pause)
             return
         part.unlink()
         log.warning("%s has SHA-256 %s instead of %s (try %d)", file.name, found, sha256, attempt)
@@ -50,6 +51,26 @@ def fetch(
         "It was fetched twice. A proxy or the package index serves another file; try another network, or install from "
         "a folder of wheels.",
         "wrong_hash",
+    )
+
+
+def _put(part: Path, file: Path, pause: float) -> None:
+    """Give a complete file its name. On Windows a virus scanner may hold what was just written, for a moment or longer;
+    elsewhere a refusal is final."""
+    for attempt in range(TRIES):
+        try:
+            os.replace(part, file)
+            return
+        except PermissionError as error:
+            if getattr(error, "winerror", None) not in (5, 32):  # access denied, in use by another process
+                raise
+            log.info("%s is held by another program: %s", part.name, error)
+            time.sleep(pause * 2**attempt)
+    raise EnvironmentProblem(
+        f"The downloaded file {file.name} cannot be renamed: another program holds it, often a virus scanner.",
+        f"Allow the folder {file.parent} in the virus scanner, close other Blender windows, and press Install again: "
+        "what was downloaded is kept.",
+        "locked",
     )
 
 

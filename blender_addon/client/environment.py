@@ -16,11 +16,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from . import platforms
 from .problems import EnvironmentProblem, NotOffered
 
 __all__ = ["EnvironmentProblem", "NotOffered"]
 
 RECORD = "momug.json"
+LONGEST_NAME = 171  # letters: the longest path in a wheel of ours, a licence inside PyTorch, below site-packages
 
 
 def backend_root() -> Path:
@@ -105,6 +107,19 @@ def check_disk(needed: int, what: str) -> None:
             "Free some space, or choose a folder on a larger disk (the cache folder in the add-on's preferences, or "
             "MOMUG_CACHE), and try again.",
             "disk_full",
+        )
+
+
+def check_path(folder: Path) -> None:
+    """Raise EnvironmentProblem when an environment at ``folder`` would have paths that are too long for Windows."""
+    limit = platforms.path_limit()
+    longest = len(str(folder / "Lib" / "site-packages")) + 1 + LONGEST_NAME
+    if limit is not None and longest > limit:
+        raise EnvironmentProblem(
+            f"The name of the folder {paths.cache_folder()} is too long: Windows allows paths of {limit} letters, and "
+            f"the model's programs would need {longest}.",
+            "Choose a cache folder with a short name, such as C:\\momug, in the preferences.",
+            "path_too_long",
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import plan
+from . import plan, sources
 from .download import digest, fetch
 from .environment import downloads_folder
 from .platforms import Target
@@ -15,15 +15,27 @@ from .sources import Found, Sources
 Report = Callable[..., None]
 
 
-def missing_wheels(folder: Path, names: list[str]) -> EnvironmentProblem:
-    """The problem of an incomplete folder of wheels."""
+def missing_wheels(folder: Path, names: list[str], target: Target) -> EnvironmentProblem:
+    """The problem of a folder that lacks ``names`` for ``target``: incomplete, or made for another computer."""
+    made_for = [one.label for one in sources.made_for(folder)]
+    if made_for and target.label not in made_for:
+        return EnvironmentProblem(
+            f"The wheels in {folder} are for {' or '.join(made_for)}; this is {target.label}.",
+            f"Make the folder again on a computer with internet: {_command(target)}.",
+            "missing_wheels",
+        )
     shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
     return EnvironmentProblem(
         f"Wheels are missing in {folder}: {shown}.",
-        "Make the folder again on a computer with internet: python3 build.py wheels --out FOLDER "
-        "--platform win|mac|linux --python 3.11.",
+        f"Make the folder again on a computer with internet: {_command(target)}.",
         "missing_wheels",
     )
+
+
+def _command(target: Target) -> str:
+    python = ".".join(map(str, target.python))
+    where = f"--platform {target.system} --machine {target.machine} --python {python}"
+    return f"python3 build.py wheels --out FOLDER {where}"
 
 
 def bring(made: plan.Plan, places: Sources, report: Report, name: str) -> list[tuple[plan.Item, Path]]:

@@ -49,31 +49,38 @@ class Build(NamedTuple):
 def cards(run: Callable[..., subprocess.CompletedProcess] = subprocess.run) -> list[Card]:
     """The NVIDIA cards that the driver's own tool lists; empty without a card, a driver or the tool."""
     tool = _tool()
-    if tool is None:
-        return []
-    fields = "name,driver_version,compute_cap,memory.total"
-    command = [tool, f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
     options = {"creationflags": subprocess.CREATE_NO_WINDOW} if os.name == "nt" else {}
-    try:
-        done = run(command, capture_output=True, text=True, errors="replace", timeout=20, **options)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return parse(done.stdout) if done.returncode == 0 else []
+    # drivers before 510 do not know compute_cap and refuse the whole question
+    for capability in ("compute_cap", "index") if tool else ():
+        command = [tool, f"--query-gpu=name,driver_version,{capability},memory.total", "--format=csv,noheader,nounits"]
+        try:
+            done = run(command, capture_output=True, text=True, errors="replace", timeout=20, **options)
+        except (OSError, subprocess.TimeoutExpired):
+            return []
+        if done.returncode == 0:
+            found = parse(done.stdout)
+            return found if capability == "compute_cap" else [card._replace(capability=0.0) for card in found]
+    return []
 
 
 def _tool() -> str | None:
     if found := shutil.which("nvidia-smi"):
         return found
-    windows = os.environ.get("SystemRoot", "")
-    file = Path(windows, "System32", "nvidia-smi.exe")
-    return str(file) if windows and file.is_file() else None
+    for variable, inside in (
+        ("SystemRoot", "System32/nvidia-smi.exe"),
+        ("ProgramFiles", "NVIDIA Corporation/NVSMI/nvidia-smi.exe"),  # where old drivers put it
+    ):
+        root = os.environ.get(variable, "")
+        if root and Path(root, inside).is_file():
+            return str(Path(root, inside))
+    return None
 
 
 def parse(text: str) -> list[Card]:
     """The lines of nvidia-smi, less what is not a card."""
     found = []
     for line in text.splitlines():
-        parts = [part.strip() for part in line.split(",")]
+        parts = [part.strip() for part in line.rsplit(",", 3)]
         if len(parts) == 4 and re.match(r"\d+\.", parts[1]):
             number = re.fullmatch(r"\d+(\.\d+)?", parts[2])
             memory = int(parts[3]) << 20 if parts[3].isdigit() else 0

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from . import bring_python, setup
 from .environment import set_up_lock
-from .interpreters import BACKEND_PYTHONS, find_python
+from .interpreters import find_python
 from .problems import EnvironmentProblem, from_error
 
 EVERY = 0.1  # seconds between two lines about the same phase
@@ -78,22 +78,23 @@ def _work(command: str, options: dict, report: setup.Report) -> dict:
     if command == "remove":
         return {"finished": "remove", "freed": setup.remove(report)}
 
+    folder = Path(options["folder"]) if options.get("folder") else None
+
     def python() -> Path:
         report("python", text="Looking for Python")
         try:
-            return find_python(BACKEND_PYTHONS)
+            return find_python(setup.pythons(folder))
         except EnvironmentProblem:
             if not options.get("fetch_python"):
                 raise
             bring_python.fetch_python(Path(sys.executable), report)
-            return find_python(BACKEND_PYTHONS)
+            return find_python(setup.pythons(folder))
 
-    folder = options.get("folder")
     setup.install(
         report,
         python=python,
         device=options.get("device", "auto"),
-        folder=Path(folder) if folder else None,
+        folder=folder,
         agreed=options.get("agreed"),
         thorough=command == "repair",
     )

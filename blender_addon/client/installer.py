@@ -229,7 +229,7 @@ class Installer:
 
 def wheel_folder_problem(made: plan.Plan) -> EnvironmentProblem | None:
     """Why a folder of wheels cannot be installed from, or None."""
-    return fetching.missing_wheels(made.folder, made.missing) if made.folder and made.missing else None
+    return fetching.missing_wheels(made.folder, made.missing, made.target) if made.folder and made.missing else None
 
 
 def summary(made: plan.Plan) -> list[str]:

@@ -149,7 +149,8 @@ def _registered(text: str) -> list[str]:
 
 def _probe(candidate: list[str], version: tuple[int, int]) -> tuple[Path | None, str]:
     """Run a candidate. Returns its path, or None and why not ('' for merely another version)."""
-    code = "import sys; print('%d.%d' % sys.version_info[:2]); print(sys.executable); import ssl, venv, ensurepip"
+    code = "import sys; print('%d.%d' % sys.version_info[:2]); print(sys.executable); print(sys.maxsize < 2**32); "
+    code += "import ssl, venv, ensurepip"
     try:
         done = subprocess.run(
             [*candidate, "-c", code],
@@ -168,4 +169,6 @@ def _probe(candidate: list[str], version: tuple[int, int]) -> tuple[Path | None,
         return None, "does not start"
     if lines[0] != f"{version[0]}.{version[1]}":
         return None, ""
+    if lines[2:] == ["True"]:
+        return None, "is for 32 bits, and PyTorch needs 64"
     return (Path(lines[1]), "") if done.returncode == 0 else (None, "lacks venv, ensurepip or ssl")

@@ -26,10 +26,10 @@ class Target:
         return f"{name} {self.machine}, Python {self.python[0]}.{self.python[1]}"
 
 
-def this_computer(python: tuple[int, int] | None = None) -> Target:
-    """This computer with a Python of that version (default: the one that runs)."""
+def this_computer(python: tuple[int, int] | None = None, machine: str = "") -> Target:
+    """This computer with a Python of that version for that ``machine`` (default: the one that runs)."""
     system = SYSTEMS.get(sys.platform, sys.platform)
-    machine = platform.machine().lower()
+    machine = (machine or platform.machine()).lower()
     newest = (99, 99)
     if system == "linux":
         library, version = platform.libc_ver()
@@ -37,6 +37,22 @@ def this_computer(python: tuple[int, int] | None = None) -> Target:
     elif system == "mac":
         newest = _pair(platform.mac_ver()[0])
     return Target(system, _MACHINES.get(machine, machine), python or sys.version_info[:2], newest)
+
+
+def path_limit() -> int | None:
+    """How many letters a path may have; None where nobody has to care. Windows allows 259 until an administrator
+    switches on long paths."""
+    if sys.platform != "win32":
+        return None
+    import winreg
+
+    try:
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\CurrentControlSet\Control\FileSystem") as key:
+            if winreg.QueryValueEx(key, "LongPathsEnabled")[0] == 1:
+                return None
+    except OSError:
+        return 259  # a Windows that does not know the setting
+    return 259
 
 
 def _pair(version: str) -> tuple[int, int]:
@@ -55,6 +71,18 @@ def split(filename: str) -> tuple[str, str] | None:
     if not filename.endswith(".whl") or len(parts) not in (5, 6):
         return None
     return normal(parts[0]), parts[1]
+
+
+def made_for(filename: str) -> Target | None:
+    """The computer that a wheel with compiled code for one version of Python is made for; None for all others."""
+    tags = "-".join(filename.removesuffix(".whl").split("-")[-3:])
+    systems = r"(win|macosx|manylinux|linux)\w*?_(x86_64|amd64|arm64|aarch64|universal2)"
+    found = re.fullmatch(rf"cp3(\d+)-cp3\1-{systems}(\.\S+)?", tags)
+    if found is None:
+        return None
+    system = {"macosx": "mac", "manylinux": "linux"}.get(found[2], found[2])
+    machine = {**_MACHINES, "universal2": "arm64"}.get(found[3], found[3])
+    return Target(system, machine, (3, int(found[1])))
 
 
 def rank(filename: str, target: Target) -> tuple[int, int, int] | None:

@@ -57,7 +57,7 @@ CAUSES = (
     ),
     Cause(
         "path_too_long",
-        r"WinError 206\b|File name too long|filename or extension is too long|Errno 36\b",
+        r"WinError 206\b|File name too long|filename or extension is too long|Errno 36\b|Windows Long Path support",
         "The folder's name is too long for this system.",
         "Choose a cache folder with a short name, such as C:\\momug, in the preferences.",
     ),

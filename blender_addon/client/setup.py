@@ -19,6 +19,7 @@ from pathlib import Path
 from . import base_model, environment, gpu, plan, sources
 from .environment import (
     EnvironmentProblem,
+    NotOffered,
     check_disk,
     child_environment,
     downloads_folder,
@@ -66,18 +67,24 @@ for name, version in json.loads(sys.argv[1]):
         wrong.append(name)
 print(json.dumps(wrong))
 """
-_WHICH = "import sys, platform; print(sys.version_info[0], sys.version_info[1])"
+_WHICH = """
+import json, platform, sys, sysconfig
+print(json.dumps([sys.version_info[0], sys.version_info[1], sysconfig.get_platform(), platform.machine()]))
+"""
 
 
 def target_of(python: Path) -> Target:
-    """The computer with that Python."""
+    """The computer as that Python sees it: a processor may run programs made for another (Rosetta, Windows on ARM)."""
     done = subprocess.run(
         [str(python), "-c", _WHICH], capture_output=True, text=True, env=child_environment(), **no_window()
     )
-    numbers = done.stdout.split()
-    if done.returncode != 0 or len(numbers) != 2:
-        raise EnvironmentProblem(f"{python} does not run.", "Choose another Python, or let MoMug fetch one.")
-    return this_computer((int(numbers[0]), int(numbers[1])))
+    try:
+        major, minor, made_for, machine = json.loads(done.stdout)
+    except ValueError as error:
+        raise EnvironmentProblem(f"{python} does not run.", "Choose another Python, or let MoMug fetch one.") from error
+    if made_for.startswith("win"):  # there the machine is the processor's, whatever Python was made for
+        machine = made_for.partition("-")[2] or "x86"
+    return this_computer((major, minor), machine)
 
 
 def create(
@@ -134,12 +141,19 @@ def create(
     return own
 
 
+def pythons(folder: Path | None) -> tuple[tuple[int, int], ...]:
+    """The versions of Python to look for, the one that a folder of wheels is made for before the others."""
+    made_for = {target.python for target in sources.made_for(folder)} if folder else set()
+    return tuple(sorted(BACKEND_PYTHONS, key=lambda version: version not in made_for))
+
+
 def _make(name, place, text, python, report, log, needed, check, device, folder, agreed, base) -> dict:
     """A new environment at ``place``; returns its record, which does not count yet."""
     if place.exists():
         report("python", text=f"{name}: repairing, an earlier set-up was interrupted or something in it changed")
         remove_folder(place)
     check_disk(needed, f"the {name} environment")
+    environment.check_path(place)
     maker = python()
     report("python", text=f"{name}: making an environment in {place}")
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -177,7 +191,7 @@ def _install(
             raise first_problem
         try:
             if made.missing and not only:
-                raise missing_wheels(folder, made.missing)
+                raise missing_wheels(folder, made.missing, target)
             check_disk(made.disk + plan.RESERVE, f"the {name} environment")
             wheels = bring(made, places, report, name)
             chosen = [file for item, file in wheels if item.name != base_model.NAME]
@@ -347,11 +361,20 @@ def wheels(report: Report, out: Path, target: Target, build: gpu.Build, settings
 def describe(device: str = "auto", folder: Path | None = None, online: bool = False) -> tuple[plan.Plan, Path]:
     """What an installation would do here, and with which Python. Downloads nothing; ``online`` allows to ask an index
     for a size that the table does not know."""
-    python = find_python(BACKEND_PYTHONS)
+    environment.check_path(environment.backend_folder())
+    python = find_python(pythons(folder))
     target = target_of(python)
     builds, why = gpu.builds(target, gpu.cards() if device != "cpu" else [], device)
     text = paths.REQUIREMENTS.read_text(encoding="utf-8")
     made = plan.make(text, target, _within(builds, text, target, folder, True)[0], why, folder)
+    lacking = [item for item in made.items if not item.filename and not item.index]
+    if lacking and folder is None and plan.table()["requirements"] == paths.key(text):
+        raise NotOffered(
+            f"{lacking[0].name} {lacking[0].version} is not offered for {target.label}.",
+            "The model needs Windows or Linux (with glibc 2.28 or newer) on a 64-bit processor, or a Mac with Apple "
+            "silicon. A folder of wheels with the package in it will do as well.",
+            "not_offered",
+        )
     if online and folder is None and made.unknown:
         places = Sources(Settings())
         made.items = [item if item.size or not item.index else _ask_size(item, target, places) for item in made.items]

@@ -19,6 +19,7 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import platforms
 from .platforms import Target, normal, rank, split
 from .problems import EnvironmentProblem
 
@@ -202,6 +203,12 @@ class Sources:
 def in_folder(folder: Path) -> tuple[Found, ...]:
     """All wheels that lie in a folder."""
     return tuple(Found(file.name, path=file, size=file.stat().st_size) for file in sorted(folder.glob("*.whl")))
+
+
+def made_for(folder: Path) -> list[Target]:
+    """The computers that the compiled wheels in a folder are for."""
+    found = {platforms.made_for(wheel.filename) for wheel in in_folder(folder)} - {None}
+    return sorted(found, key=lambda target: target.label)
 
 
 def best(wheels: "tuple[Found, ...] | list[Found]", name: str, version: str, target: Target) -> Found | None:

@@ -220,7 +220,8 @@ def test_packaged_extension_finds_the_backend_inside_itself(tmp_path):
     (addon / "backend").mkdir()
     for name in ("__init__.py", "paths.py", "requirements.txt"):
         shutil.copy(root / "backend" / name, addon / "backend" / name)
-    shutil.copy(root / "blender_addon" / "client" / "problems.py", addon / "client" / "problems.py")
+    for name in ("problems.py", "platforms.py"):
+        shutil.copy(root / "blender_addon" / "client" / name, addon / "client" / name)
     code = "import momug.client.environment as e; print(e.backend_root(), e.paths.__name__, e.backend_python())"
     env = {**environment.child_environment(), "MOMUG_CACHE": str(tmp_path / "none")}
     env.pop("MOMUG_BACKEND_PYTHON", None)

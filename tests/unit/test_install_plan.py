@@ -206,7 +206,7 @@ def test_missing_wheels_are_named(tmp_path):
     write_wheel(folder, "accelerate", "1.15.0")
     made = plan.make("accelerate==1.15.0\nabsent==2.0\n", LINUX, gpu.builds(LINUX, [])[0][0], folder=folder, base=False)
     assert made.missing == ["absent-2.0"] and made.download == 0
-    problem = setup.missing_wheels(folder, made.missing)
+    problem = setup.missing_wheels(folder, made.missing, LINUX)
     assert "absent-2.0" in problem.message and str(folder) in problem.message and "build.py wheels" in problem.hint
 
 

@@ -178,6 +178,24 @@ def test_no_network_is_told_with_the_way_out(momug, worker, shop, monkeypatch):
     assert worker.problem.code == "no_network" and "folder of wheels" in worker.problem.hint
 
 
+def test_an_index_that_is_out_of_order_is_told(momug, worker, shop):
+    shop.closed = 503
+    worker.start(momug.INSTALL)
+    assert ended(worker) == momug.FAILED
+    assert worker.problem.code == "server" and "(HTTP 503)" in worker.problem.message
+    assert "Try again later" in worker.problem.hint
+
+
+def test_a_proxy_that_refuses_is_told(momug, worker, shop, monkeypatch):
+    shop.closed = 407
+    monkeypatch.setenv("PIP_INDEX_URL", "https://index.invalid/simple")
+    monkeypatch.setenv("HTTPS_PROXY", shop.url.removesuffix("/simple"))
+    worker.start(momug.INSTALL)
+    assert ended(worker) == momug.FAILED
+    assert worker.problem.code == "proxy" and "HTTPS_PROXY" in worker.problem.hint
+    assert momug.environment.backend_python() is None
+
+
 def test_a_folder_of_wheels_needs_no_network(momug, worker, shop, monkeypatch):
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     folder = shop.folder

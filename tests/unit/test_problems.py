@@ -1,5 +1,6 @@
 """Every cause has a sentence and a way out, from words that pip, the system and our own downloads really say."""
 
+import re
 import ssl
 import urllib.error
 
@@ -78,3 +79,11 @@ def test_unknown_words_name_the_log():
 )
 def test_errors_lead_to_their_cause(error, code):
     assert from_error(error, "backend", "/cache", "/log").code == code
+
+
+def test_every_cause_stands_in_the_page_about_troubles(root):
+    page = (root / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    headings = [heading.rstrip(". …") for heading in re.findall(r"^### (.+)$", page, re.MULTILINE)]
+    lacking = [text for text in (re.sub(r"\{\w+\}", "…", cause.message) for cause in CAUSES)
+               if not text.startswith(tuple(headings))]  # fmt: skip
+    assert not lacking
