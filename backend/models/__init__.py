@@ -1,6 +1,7 @@
 """The motion systems by name. Listing them needs no PyTorch; loading one does."""
 
 import gc
+import importlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,9 @@ from backend import paths
 from backend.errors import BackendError
 from backend.models import styles
 
-LABELS = {"momug": "MoMug (diffusion)"}
-CONDITIONS = {"momug": ["text", "timeline", "poses", "loop"]}
+LABELS = {"momug": "MoMug (diffusion)", "llamo": "LLaMo (streaming)"}
+TARGET_SECONDS = {"momug": 60.0}  # how long a motion that meets poses may be, where that is more than a sentence's
+CONDITIONS = {"momug": ["text", "timeline", "poses", "loop"], "llamo": ["text", "timeline"]}
 
 
 def describe(checkpoints: Path | None = None) -> list[dict]:
@@ -33,6 +35,7 @@ def _describe(name: str, label: str, folder: Path) -> dict:
         "joints": 22,
         "conditions": CONDITIONS[name],
         "captions": False,
+        "streams": False,
     }
     record |= {
         "min_seconds": 1.0,
@@ -46,6 +49,9 @@ def _describe(name: str, label: str, folder: Path) -> dict:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         keys = ("min_seconds", "max_seconds", "presets", "default_preset", "captions")
         record |= {key: config[key] for key in keys}
+        record["streams"] = bool(config.get("streams", False))
+        record["stream_seconds"] = float(config.get("stream_seconds", record["max_seconds"]))
+        record["max_target_seconds"] = TARGET_SECONDS.get(name, record["max_seconds"])
         record["default_steps"] = config["steps"]
         packs = [style for style, _ in styles.installed(folder).values()]
         record["styles"] = [{k: getattr(s, k) for k in ("name", "label", "licence", "commercial")} for s in packs]
@@ -68,8 +74,7 @@ def load(name: str, device: str = "auto", precision: str = "auto", checkpoints: 
             "unknown_model", f"There is no model called {name!r}.", f"Choose one of: {', '.join(LABELS)}."
         )
     with _garbage_waits():
-        from backend.models.momug.model import load_checkpoint
-
+        load_checkpoint = importlib.import_module(f"backend.models.{name}.model").load_checkpoint
         folder = (Path(checkpoints) if checkpoints else paths.checkpoints_folder()) / name
         return load_checkpoint(folder, device, precision)
 

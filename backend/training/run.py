@@ -60,12 +60,20 @@ def train(
 
         kind = MoMugLoopTask if values.get("model", {}).get("lora_rank") else MoMugTask
         task = kind(values, Path(data), device, Path(out))
+    elif task_name == "llamo":
+        from backend.training.llamo import LLaMoTask
+
+        task = LLaMoTask(values, Path(data), device, Path(out))
     elif task_name == "style":
         from backend.training.style import StyleTask
 
         if name:
             values["style"] = values.get("style", {}) | {"name": name}
         task = StyleTask(values, Path(data), device, Path(out))
+    elif task_name == "motiongpt":
+        from backend.training.motiongpt import MotionGPTTask
+
+        task = MotionGPTTask(values, Path(data), device, Path(out))
     elif task_name == "evaluator":
         from backend.evaluation.training import EvaluatorTask
 

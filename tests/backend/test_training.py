@@ -18,6 +18,7 @@ from backend.errors import BackendError
 from backend.evaluation.prompts import PROMPTS, adherence
 from backend.language import base
 from backend.models.interface import GenerateRequest
+from backend.models.llamo.config import LLaMoConfig
 from backend.models.momug.config import MoMugConfig
 from backend.models.momug.model import load_checkpoint
 from backend.models.styles import Style
@@ -449,7 +450,7 @@ def test_broken_recipes(tmp_path, data, text, message):
 def test_recipes_hold_known_keys_only(name):
     """A misspelt key would be passed over in silence."""
     values = read_recipe(name)
-    assert values["task"] in ("codec", "vq", "momug", "style", "evaluator")
+    assert values["task"] in ("codec", "vq", "momug", "llamo", "style", "evaluator")
 
     def names(kind):
         return {field.name for field in dataclasses.fields(kind)}
@@ -466,6 +467,11 @@ def test_recipes_hold_known_keys_only(name):
     elif values["task"] == "style":
         known = {"task", "batch", "text_dropout", "decoded", "bf16", "style", "schedule"}
         assert set(values["style"]) <= names(Style) and values["style"]["rank"] == 8
+    elif values["task"] == "llamo":
+        known = {"task", "codec", "start", "batch", "captions", "text_dropout", "caption_share", "caption_batch"}
+        known |= {"caption_weight", "repeats", "input_noise", "own_share", "own_from", "favour", "bf16", "compile"}
+        known |= {"model", "schedule"}
+        assert set(values["model"]) <= names(LLaMoConfig)
     elif values["task"] == "evaluator":
         known = set(values)  # its own tests know them
     else:

@@ -15,6 +15,7 @@ from backend.codecs.causal_vae import STRIDE, CausalVAE, load_codec, save_codec
 from backend.errors import BackendError
 from backend.language import base, text
 from backend.models import choosing, styles
+from backend.models.device import choose_device, choose_precision
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress
 from backend.models.momug import again, batch, windows
 from backend.models.momug.conditions import Conditions, shared
@@ -264,8 +265,8 @@ def load_checkpoint(folder: Path, device: str = "auto", precision: str = "auto")
             "These weights belong to another base language model than the installed one.",
             "Reinstall the base model (python3 build.py setup), or choose other weights.",
         )
-    device = _device(device)
-    dtype = _precision(precision, device)
+    device = choose_device(device)
+    dtype = choose_precision(precision, device)
     head = MotionHead(config)
     try:
         codec = load_codec(folder, "cpu")
@@ -331,21 +332,3 @@ def _read_json(path: Path):
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return None
-
-
-def _device(name: str) -> str:
-    if name == "cuda" and not torch.cuda.is_available():
-        raise BackendError("bad_request", "There is no usable CUDA device.", "Choose CPU or automatic.")
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-
-
-def _precision(name: str, device: str) -> torch.dtype:
-    if name == "auto":
-        fast = device == "cuda" or torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        name = "bfloat16" if fast else "float32"
-    try:
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
-    except KeyError as error:
-        raise BackendError(
-            "bad_request", f"There is no precision called {name!r}.", "Choose float32 or bfloat16."
-        ) from error

@@ -1,0 +1,46 @@
+"""Several sentences from one language model at once: the likeliest, and others that are drawn."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+TEMPERATURE = 0.8  # of the sentences that are drawn
+
+
+def write(
+    logits: Tensor,
+    following: Callable[[Tensor], Tensor],
+    tokenizer,
+    on_token: Callable[[int], None] = lambda index: None,
+    longest: int = 48,
+) -> list[tuple[str, float]]:
+    """Sentences, each with its mean log-likelihood a token.
+
+    logits (N,V): of the first token of each; following: tokens (N,1) -> the logits (N,V) after them. The first sentence
+    is decoded greedily, the others are drawn (the same for the same logits); none says three words in a row twice.
+    """
+    generator = torch.Generator().manual_seed(0)
+    said: list[list[int]] = [[] for _ in logits]
+    likelihood, ended = torch.zeros(len(logits)), torch.zeros(len(logits), dtype=torch.bool)
+    for index in range(longest):
+        on_token(index)
+        for row, words in enumerate(said):
+            for i in range(len(words) - 2):
+                if words[i : i + 2] == words[-2:]:
+                    logits[row, words[i + 2]] = -torch.inf
+        tokens = logits.argmax(-1).cpu()
+        if len(said) > 1:
+            chances = (logits[1:] / TEMPERATURE).softmax(-1).cpu()
+            tokens[1:] = torch.multinomial(chances, 1, generator=generator)[:, 0]
+        found = logits.log_softmax(-1).cpu().gather(1, tokens[:, None])[:, 0]
+        likelihood += torch.where(ended, 0.0, found)
+        ended |= tokens == tokenizer.eos_token_id
+        if ended.all():
+            break
+        for row, token in enumerate(tokens.tolist()):
+            if not ended[row]:
+                said[row].append(token)
+        logits = following(tokens[:, None].to(logits.device))
+    sentences = [tokenizer.decode(words).strip() for words in said]
+    return [(s, float(sum_) / (len(words) + 1)) for s, sum_, words in zip(sentences, likelihood, said, strict=True)]

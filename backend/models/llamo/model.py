@@ -1,0 +1,349 @@
+"""LLaMo assembled: codec, frozen text half, motion expert; generation, streaming and captions."""
+
+import json
+import logging
+import secrets
+import time
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from backend import paths, weights
+from backend.codecs.causal_vae import STRIDE, CausalVAE, codec_hash, load_codec
+from backend.codecs.streaming import MotionStream, StreamingDecoder, join
+from backend.errors import BackendError
+from backend.language import base, text, writing
+from backend.models import choosing
+from backend.models.device import choose_device, choose_precision
+from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress, Watcher
+from backend.models.llamo.config import LLaMoConfig
+from backend.models.llamo.expert import MotionExpert
+from backend.models.llamo.rollout import Rollout
+from backend.models.llamo.text_half import CUE, read_after, read_on, rope_theta, text_keys
+from backend.motion import features
+from backend.motion.skeleton import CANONICAL_OFFSETS, Motion
+from backend.protocol import FPS
+
+log = logging.getLogger(__name__)
+HINT = "Install the weights again."
+CAPTIONS = 8  # that the truest is chosen from
+STREAM_SECONDS = 600.0  # of one stream; its cost does not grow, but somebody has to keep the frames
+
+
+class LLaMo:
+    """A MotionModel that also streams."""
+
+    def __init__(self, config: LLaMoConfig, codec: CausalVAE, expert: MotionExpert, language_model, tokenizer):
+        self.config, self.codec, self.expert = config, codec, expert
+        self.language_model, self.tokenizer = language_model, tokenizer
+        self.device = codec.mean.device
+
+    @property
+    def precision(self) -> str:
+        """Of the language model: "float32" or "bfloat16"."""
+        return str(next(self.language_model.parameters()).dtype).removeprefix("torch.")
+
+    def sentence_keys(self, sentences: list[str]) -> tuple[Tensor, Tensor]:
+        """Keys and values of sentences, then of as many empty ones, and which of them there are (2N,S)."""
+        ids, mask = text.tokenise(self.tokenizer, [*sentences, ""])
+        keys = text_keys(self.language_model, ids.to(self.device), mask.to(self.device))
+        rows = [*range(len(sentences)), *[len(sentences)] * len(sentences)]
+        return keys[:, :, rows], mask[rows].to(self.device)
+
+    # --- text to motion
+
+    @torch.no_grad()
+    def generate(self, request: GenerateRequest, progress: Progress, cancelled: Cancelled) -> GenerateResult:
+        """``request.variations`` motions together. Raises BackendError, ``cancelled`` among others."""
+        first = secrets.randbelow(2**31) if request.seed is None else request.seed
+        seeds = [first + i for i in range(request.variations)]
+        made, timings, segments = self._grow([request] * len(seeds), seeds, progress, cancelled)
+        sentences = [sentence for sentence, _ in request.timeline] or [request.prompt]
+        chosen, unmet = choosing.choose(sentences, segments, made)
+        motions = [tries[best] for tries, best in zip(made, chosen, strict=True)]
+        return GenerateResult(motions, seeds, timings, unmet, segments)
+
+    @torch.no_grad()
+    def generate_batch(
+        self, requests: list[GenerateRequest], progress: Progress, cancelled: Cancelled
+    ) -> list[GenerateResult]:
+        """One motion for each of several requests that are ``alike``; timings are each one's share."""
+        made, timings, _ = self._grow(requests, [r.seed for r in requests], progress, cancelled)
+        timings = {phase: seconds / len(requests) for phase, seconds in timings.items()}
+        results = []
+        for request, tries in zip(requests, made, strict=True):
+            (best,), unmet = choosing.choose([request.prompt], [0], [tries])
+            results.append(GenerateResult([tries[best]], [request.seed], timings, unmet))
+        return results
+
+    def _grow(self, requests, seeds, progress, cancelled) -> tuple[list[list[Motion]], dict[str, float], list[int]]:
+        """The tries at each request, seconds by phase, and the first frame of each sentence of the timeline."""
+        began = time.perf_counter()
+        preset = self._preset(requests[0].preset)
+        tries = preset["tries"]
+        owners = [i for i in range(len(requests)) for _ in range(tries)]
+        drawn = [seed + k * 2**40 for seed in seeds for k in range(tries)]  # the first try is that of the seed itself
+        parts = [r.timeline or [(r.prompt, r.seconds)] for r in requests]
+        frames = [[self._frames(seconds) for _, seconds in row] for row in parts]
+        rollout = self._rollout([parts[i][0][0] for i in owners], drawn, requests[0], preset)
+        encoded = time.perf_counter()
+        latents, segments, stops = [], [0], [0] * len(owners)
+        for part in range(len(parts[0])):
+            if part:
+                segments.append(len(latents) * STRIDE)
+                rollout.say([parts[i][part][0] for i in owners])
+            for count in range(1, self._longest + 1):
+                if cancelled():
+                    raise BackendError("cancelled", "The generation was cancelled.", retryable=True)
+                latents.append(rollout.next())
+                progress("generate", len(latents), 0)
+                over = [self._over(frames[i][part], count, float(rollout.ending[k])) for k, i in enumerate(owners)]
+                stops = [stop or len(latents) * end for stop, end in zip(stops, over, strict=True)]
+                # the sentences of a timeline change for all variations together: when the first one is done
+                if all(stops) or (over[0] and len(parts[0]) > 1):
+                    break
+            last, stops = stops, [0] * len(owners)
+        grown = time.perf_counter()
+        progress("decode", 0, 1)
+        decoded = self.codec.decode(torch.stack(latents, 1))
+        self._check(decoded)
+        made: list[list[Motion]] = [[] for _ in requests]
+        for k, i in enumerate(owners):
+            told = frames[i][-1]
+            end = segments[-1] + told if told else (last[k] or len(latents)) * STRIDE
+            made[i].append(features.decode(decoded[k, :end].cpu().numpy()))
+        done = time.perf_counter()
+        return made, {"text": encoded - began, "generate": grown - encoded, "decode": done - grown}, segments
+
+    def _over(self, frames: int | None, count: int, ending: float) -> bool:
+        """Whether a sentence is done after ``count`` latents: as long as told, or when the exit head says so."""
+        if frames:
+            return count * STRIDE >= frames
+        return count == self._longest or (ending > 0.5 and count * STRIDE >= self.config.min_seconds * FPS)
+
+    @torch.no_grad()
+    def stream(
+        self, request: GenerateRequest, watcher: Watcher, progress: Progress, cancelled: Cancelled
+    ) -> GenerateResult:
+        """One motion, four frames at a time, for ``request.seconds`` or until the watcher stops it.
+
+        The watcher's sentence may change at any time; ``segments`` of the result says when it did. Memory and the time
+        for a latent do not grow. Raises BackendError, ``cancelled`` among others.
+        """
+        seed = secrets.randbelow(2**31) if request.seed is None else request.seed
+        rollout = self._rollout([watcher.prompt()], [seed], request, self._preset(request.preset))
+        decoder, lay = StreamingDecoder(self.codec), MotionStream()
+        wanted = None if request.seconds is None else round(request.seconds * FPS)
+        pieces, frames, segments = [], 0, [0]
+        timings = {"text": 0.0, "generate": 0.0, "decode": 0.0, "wait": 0.0}
+        while (wanted is None or frames < wanted) and not watcher.stopped():
+            if cancelled():
+                raise BackendError("cancelled", "The generation was cancelled.", retryable=True)
+            began = time.perf_counter()
+            sentence = watcher.prompt()
+            if [sentence] != rollout.sentences:
+                rollout.say([sentence])
+                segments.append(frames)
+            said = time.perf_counter()
+            latent = rollout.next()
+            grown = time.perf_counter()
+            decoded = decoder(latent[:, None])
+            self._check(decoded)
+            pieces.append(lay(decoded[0, : (wanted or frames + STRIDE) - frames].cpu().numpy()))
+            frames += pieces[-1].frames
+            shown = time.perf_counter()
+            watcher.emit(pieces[-1])
+            progress("stream", frames, wanted or 0)
+            spans = (said - began, grown - said, shown - grown, time.perf_counter() - shown)
+            timings = {phase: timings[phase] + span for phase, span in zip(timings, spans, strict=True)}
+        if not pieces:
+            raise BackendError("cancelled", "The motion was stopped before its first frame.", retryable=True)
+        return GenerateResult([join(pieces)], [seed], timings, [], segments)
+
+    def _rollout(self, sentences: list[str], seeds: list[int], request: GenerateRequest, preset: dict) -> Rollout:
+        return Rollout(
+            self.config,
+            self.expert,
+            self.sentence_keys,
+            sentences,
+            seeds,
+            steps=request.steps or preset["steps"],
+            scale=request.guidance_scale,
+        )
+
+    @property
+    def _longest(self) -> int:
+        """Latents of one sentence at most."""
+        return int(self.config.max_seconds * FPS) // STRIDE
+
+    def _frames(self, seconds: float | None) -> int | None:
+        low, high = self.config.min_seconds, self.config.max_seconds
+        if seconds is not None and not low <= seconds <= high:
+            raise BackendError(
+                "bad_duration", f"The length must be between {low:g} and {high:g} seconds, not {seconds:g}."
+            )
+        return None if seconds is None else round(seconds * FPS)
+
+    def _preset(self, name: str | None) -> dict:
+        found = {preset["name"]: preset for preset in presets(self.config)}
+        name = name or self.config.default_preset
+        if name not in found:
+            raise BackendError(
+                "bad_request", f"There is no preset called {name!r}.", f"Choose one of: {', '.join(found)}."
+            )
+        return found[name]
+
+    @staticmethod
+    def _check(decoded: Tensor) -> None:
+        if not torch.isfinite(decoded).all():
+            raise BackendError("internal", "The model produced numbers that are not finite.", "Try another seed.", True)
+
+    # --- motion to text
+
+    def motion_context(self, latents: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of BOS, <bom>, latents (B,L,C) with lengths (B,), <eom>, and which of them there are (B,3+L).
+
+        What is read next stands at position ``lengths`` + 3.
+        """
+        count = len(latents)
+        ids = torch.full((1, 1), self.tokenizer.bos_token_id, device=self.device)
+        bos = text_keys(self.language_model, ids, ids == ids).expand(-1, -1, count, -1, -1, -1)
+        ones = torch.ones(count, 1, dtype=torch.bool, device=self.device)
+        _, own = self.expert(self.expert.tokens(latents, lengths), bos, ones, ones.sum(1))
+        there = torch.arange(own.shape[4], device=self.device) < lengths[:, None] + 2
+        return torch.cat([bos, own.to(bos.dtype)], 4), torch.cat([ones, there], 1)
+
+    @torch.no_grad()
+    def caption(self, motion: Motion, progress: Progress, cancelled: Cancelled) -> str:
+        """One sentence about a canonical 30 fps motion; of one longer than the model's window, about its beginning.
+
+        Of several that the text half writes, the one that holds best against what can be measured.
+        """
+        latents = self.encode(motion)[None]
+        length = torch.tensor([latents.shape[1]], device=self.device)
+        past, seen = self.motion_context(latents, length)
+        cue = self.tokenizer(CUE, add_special_tokens=False, return_tensors="pt")["input_ids"].to(self.device)
+        logits, cache = read_after(self.language_model, cue, past, seen, length + 3)
+        cache.batch_repeat_interleave(CAPTIONS)
+
+        def following(tokens: Tensor) -> Tensor:
+            read = cache.get_seq_length()
+            ones = torch.ones(CAPTIONS, read, dtype=torch.bool, device=self.device)
+            return read_on(self.language_model, tokens, cache, ones, torch.full((CAPTIONS,), read, device=self.device))[
+                :, -1
+            ]
+
+        def on_token(index: int) -> None:
+            if cancelled():
+                raise BackendError("cancelled", "The caption was cancelled.", retryable=True)
+            progress("caption", index, 0)
+
+        written = writing.write(logits[:, -1].repeat(CAPTIONS, 1), following, self.tokenizer, on_token)
+        return choosing.truest(written, motion.slice(0, min(motion.frames, int(self.config.max_seconds * FPS))))
+
+    @torch.no_grad()
+    def encode(self, motion: Motion) -> Tensor:
+        """Latents (L,C) of a canonical motion, at most ``max_seconds`` long."""
+        frames = min(motion.frames, int(self.config.max_seconds * FPS)) // STRIDE * STRIDE
+        if frames < int(self.config.min_seconds * FPS) // STRIDE * STRIDE:
+            raise BackendError(
+                "bad_motion", f"The motion is too short: at least {self.config.min_seconds:g} s are needed."
+            )
+        same = Motion(
+            motion.rotations[:frames], motion.translation[:frames], CANONICAL_OFFSETS, FPS, motion.contacts[:frames]
+        )
+        return self.codec.encode(torch.from_numpy(features.encode(same)).to(self.device)[None])[0]
+
+
+def presets(config: LLaMoConfig) -> list[dict]:
+    """What the panel offers: Euler steps, and of how many tries the best is chosen (``choosing``)."""
+    fast = {"name": "fast", "label": "Fast", "steps": config.steps, "tries": 1}
+    best = {"name": "best", "label": f"Best of {config.tries}", "steps": config.steps, "tries": config.tries}
+    return [fast, best]
+
+
+def new_config(codec: CausalVAE, codec_hash: str, language_model, values: dict) -> LLaMoConfig:
+    """The configuration for a codec and a base language model, with the ``values`` of a recipe."""
+    about = language_model.config
+    return LLaMoConfig(
+        codec=codec.config,
+        codec_hash=codec_hash,
+        base=base.base_hash(),
+        layers=about.num_hidden_layers,
+        heads=about.num_attention_heads,
+        kv_heads=about.num_key_value_heads,
+        head_width=getattr(about, "head_dim", None) or about.hidden_size // about.num_attention_heads,
+        **values,
+    )
+
+
+def save_checkpoint(model: LLaMo, folder: Path) -> None:
+    """Write config.json with hashes, and the motion expert as 8-bit rows. The codec is not copied, only named."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights.save(model.expert.state_dict(), folder / "motion.safetensors", int8=True)
+    config = model.config.to_dict()
+    config |= {"presets": presets(model.config), "captions": True, "streams": True, "stream_seconds": STREAM_SECONDS}
+    config["sha256"] = {"motion.safetensors": base.sha256_file(folder / "motion.safetensors")}
+    (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+
+
+def load_expert(expert: MotionExpert, path: Path) -> None:
+    """Weights of a checkpoint into an expert. Raises BackendError ``checkpoint_damaged``."""
+    try:
+        expert.load_state_dict(weights.load(path))
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        raise BackendError("checkpoint_damaged", f"The weights in {path.name} do not fit their model.", HINT) from error
+
+
+def load_checkpoint(folder: Path, device: str = "auto", precision: str = "auto") -> LLaMo:
+    """Load a LLaMo checkpoint folder; see ``backend.models.load`` for arguments and errors."""
+    folder = Path(folder)
+    config = _verified_config(folder)
+    if config.base != base.base_hash():
+        raise BackendError(
+            "base_mismatch",
+            "These weights belong to another base language model than the installed one.",
+            "Reinstall the base model (python3 build.py setup), or choose other weights.",
+        )
+    device = choose_device(device)
+    language_model, tokenizer = base.load_for_serving(device=device, dtype=choose_precision(precision, device))
+    expert = MotionExpert(config, rope_theta(language_model))
+    load_expert(expert, folder / "motion.safetensors")
+    expert = expert.requires_grad_(False).eval().to(device)
+    codec = load_codec(_codec_folder(config.codec_hash, folder), device)
+    return LLaMo(config, codec, expert, language_model, tokenizer)
+
+
+def _codec_folder(wanted: str, folder: Path) -> Path:
+    """The folder beside this checkpoint (or among the installed ones) that holds the codec. Raises BackendError."""
+    places = [*folder.parent.glob("*/codec.safetensors"), *paths.checkpoints_folder().glob("*/codec.safetensors")]
+    for place in places:
+        if codec_hash(place.parent) == wanted:
+            return place.parent
+    raise BackendError(
+        "checkpoint_missing", "The motion codec that LLaMo stands on is missing; it comes with MoMug.", HINT
+    )
+
+
+def _verified_config(folder: Path) -> LLaMoConfig:
+    path = folder / "motion.safetensors"
+    try:
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config, expected = LLaMoConfig.from_dict(values), values["sha256"][path.name]
+    except FileNotFoundError as error:
+        raise BackendError(
+            "checkpoint_missing", f"The weights are missing: there is no {folder.name} checkpoint.", HINT
+        ) from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BackendError("checkpoint_damaged", f"The configuration of {folder.name} is damaged.", HINT) from error
+    if not path.is_file():
+        raise BackendError(
+            "checkpoint_missing", f"The weights are incomplete: {path.name} of {folder.name} is missing.", HINT
+        )
+    if base.sha256_file(path) != expected:
+        raise BackendError(
+            "checkpoint_damaged", f"The weights are damaged: {path.name} of {folder.name} has changed.", HINT
+        )
+    return config
