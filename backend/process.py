@@ -40,6 +40,14 @@ def die_with_parent() -> None:
         os._exit(0)
 
 
+def return_memory() -> None:
+    """Linux with glibc: what was freed goes back to the system at once, instead of waiting for the next use."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
 def resident_memory() -> int | None:
     """Bytes of memory that this process holds; None where nobody can tell."""
     try:

@@ -18,7 +18,14 @@ from typing import Any, NoReturn, Protocol
 import backend
 from backend import protocol, streaming
 from backend.errors import BackendError
-from backend.process import claim_pipes, die_with_parent, is_out_of_memory, resident_memory, start_logging
+from backend.process import (
+    claim_pipes,
+    die_with_parent,
+    is_out_of_memory,
+    resident_memory,
+    return_memory,
+    start_logging,
+)
 
 log = logging.getLogger(__name__)
 
@@ -302,6 +309,7 @@ class Server:
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_available():
             torch.cuda.empty_cache()
+        return_memory()
 
     def _model_for(self, job: Job, name: str) -> tuple[Any, float]:
         """The model and the seconds that loading it took; reports the phase "load"."""

@@ -30,8 +30,8 @@ def measure(pid: int) -> tuple[float, int]:
     return held, len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
-def a_job(rng: random.Random) -> tuple[str, dict, dict]:
-    """Kind, fields and arrays of one request."""
+def a_job(rng: random.Random, steps: int = 10) -> tuple[str, dict, dict]:
+    """Kind, fields and arrays of one request, which denoises in 2 to ``steps`` steps."""
     fields = {"model": "momug"}
     kind = rng.choices(("generate", "variations", "timeline", "loop", "caption", "bad"), (40, 10, 10, 5, 25, 10))[0]
     if kind == "caption":
@@ -45,8 +45,10 @@ def a_job(rng: random.Random) -> tuple[str, dict, dict]:
         return kind, {**fields, "fps": 30.0}, {"rotations": rotations, "translation": place, "rest_offsets": offsets}
     fields |= {
         "prompt": rng.choice(PROMPTS),
-        "seconds": rng.choice([None, 1.5, 3.0, 6.0]),
+        "seconds": rng.choice([None, 1.5, 3.0, round(rng.uniform(1.0, 10.0), 2)]),
         "seed": rng.randrange(2**31),
+        "preset": rng.choices(("fast", "best", "full"), (80, 15, 5))[0],
+        "steps": rng.randrange(2, steps + 1),
     }
     if kind == "variations":
         fields["variations"] = rng.randrange(2, 5)
@@ -59,8 +61,8 @@ def a_job(rng: random.Random) -> tuple[str, dict, dict]:
     return kind, fields, {}
 
 
-def soak(python: str, jobs: int, seed: int, log: Path) -> dict:
-    """Run the jobs; a record of what happened."""
+def soak(python: str, jobs: int, seed: int, log: Path, steps: int, cycle: int) -> dict:
+    """Run the jobs, unloading after every ``cycle`` of them; a record of what happened."""
     rng, ends, samples, wrong, unloads = random.Random(seed), Counter(), [], [], []
     command, env = backend_command(python)
     session = Session(command, env, log, hang_timeout=600.0, cancel_timeout=300.0)
@@ -70,11 +72,11 @@ def soak(python: str, jobs: int, seed: int, log: Path) -> dict:
         process = session._link.process.pid
         began = time.monotonic()
         for number in range(1, jobs + 1):
-            kind, fields, arrays = a_job(rng)
+            kind, fields, arrays = a_job(rng, steps)
             job = session.submit("caption" if kind == "caption" else "generate", fields, arrays)
             cancelled = rng.random() < 0.15
             if cancelled:
-                job.wait(rng.expovariate(1.0))
+                job.wait(rng.expovariate(0.5))
                 job.cancel()
             if not job.wait(900):
                 raise SystemExit(f"Job {number} ({kind}) did not end.")
@@ -83,13 +85,14 @@ def soak(python: str, jobs: int, seed: int, log: Path) -> dict:
                 wrong.append(f"{number} {kind}: {job.state} {job.error}")
             ends[f"{kind} {job.state}"] += 1
             samples.append((number, *measure(process)))
-            if number % 50 == 0:
+            if number % cycle == 0:
                 before, _ = measure(process)
                 session.submit("unload").wait(300)
                 unloads.append((round(before), round(measure(process)[0])))
                 session.submit("load", {"model": "momug"}).wait(600)
             if number % 25 == 0:
-                print(f"{number}: {samples[-1][1]:.0f} MiB, {samples[-1][2]} handles, {time.monotonic() - began:.0f} s")
+                told = f"{number}: {samples[-1][1]:.0f} MiB, {samples[-1][2]} handles, {time.monotonic() - began:.0f} s"
+                print(told, flush=True)
         same = session._link is not None and session._link.process.pid == process
     finally:
         session.close()
@@ -107,10 +110,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=10, help="most denoising steps of a job: fewer make it shorter")
+    parser.add_argument("--cycle", type=int, default=50, help="jobs between two unloads")
     parser.add_argument("--python", default=sys.executable, help="the backend's interpreter (default: this one)")
     parser.add_argument("--log", type=Path, default=Path("soak.log"))
     options = parser.parse_args()
-    record = soak(options.python, options.jobs, options.seed, options.log)
+    record = soak(options.python, options.jobs, options.seed, options.log, options.steps, options.cycle)
     print(json.dumps(record, indent=1))
     flat = record["MiB a job"] < MEMORY_SLOPE and record["handles a job"] < HANDLE_SLOPE
     return 0 if flat and not record["wrong"] and record["one process"] else 1

@@ -19,6 +19,7 @@ from backend.motion.features import BLOCKS, WIDTH, Normaliser, local_positions
 from backend.motion.skeleton import CONTACT_JOINTS
 
 STRIDE = 4
+FILL = 8  # latents: lengths are multiples of it on a CPU, see `_filled`
 FEET = list(CONTACT_JOINTS)
 
 
@@ -83,6 +84,13 @@ class Unstack(nn.Module):
         return x.unflatten(1, (-1, STRIDE)).transpose(2, 3).flatten(2)
 
 
+def _filled(x: Tensor, step: int) -> Tensor:
+    """(B,T,C) with zeros after it up to a multiple of ``step``, on a CPU: every new length of a convolution is kept in
+    memory there, and a causal codec does not hear what comes after."""
+    more = -x.shape[1] % step if x.device.type == "cpu" else 0
+    return F.pad(x, (0, 0, 0, more)) if more else x
+
+
 class CausalVAE(nn.Module):
     """Encoder and decoder. ``latent_mean`` and ``latent_std`` (C,) scale latents to zero mean and unit variance."""
 
@@ -138,11 +146,14 @@ class CausalVAE(nn.Module):
     def encode_raw(self, features: Tensor) -> Tensor:
         """Features (B,T,155), T a multiple of 4, in their own units, to unscaled latents (B,T/4,C)."""
         x = self.normaliser.forward(features).to(self.mean.dtype)
-        return self.encoder(x.transpose(1, 2)).transpose(1, 2).float()
+        length = x.shape[1] // STRIDE
+        return self.encoder(_filled(x, STRIDE * FILL).transpose(1, 2)).transpose(1, 2)[:, :length].float()
 
     def decode_raw(self, latents: Tensor) -> Tensor:
         """Unscaled latents (B,L,C) to normalised features (B,4L,155); contacts are logits."""
-        return self.decoder(latents.to(self.mean.dtype).transpose(1, 2)).transpose(1, 2).float()
+        frames = latents.shape[1] * STRIDE
+        x = _filled(latents.to(self.mean.dtype), FILL)
+        return self.decoder(x.transpose(1, 2)).transpose(1, 2)[:, :frames].float()
 
     def encode(self, features: Tensor) -> Tensor:
         """Features (B,T,155) in their own units to latents (B,T/4,C) of zero mean and unit variance."""

@@ -117,12 +117,14 @@ def load_language_model(folder: Path | None = None, device: str = "cpu", dtype=N
     import torch
     from transformers import AutoModelForCausalLM
 
+    from backend.language.linear import few_shapes
+
     folder = Path(folder) if folder else paths.base_model_folder()
     base_hash(folder)
     with _intact(folder):
         model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=dtype or torch.float32)
     model.requires_grad_(False)
-    return model.eval().to(device)
+    return few_shapes(model.eval().to(device))
 
 
 def load_for_serving(folder: Path | None = None, device: str = "cpu", dtype=None):

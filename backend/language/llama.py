@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from backend.language.linear import few_shapes
+
 
 class Cache:
     """Keys and values (B,heads,S,width) of every layer; the methods are those of transformers' DynamicCache."""
@@ -225,4 +227,4 @@ def load(folder: Path, config: SimpleNamespace, device: str, dtype: torch.dtype)
     head = converted["model.embed_tokens.weight"] if config.tie_word_embeddings else stored["lm_head.weight"].to(dtype)
     model.load_state_dict({**converted, "lm_head.weight": head}, assign=True)
     model.lm_head.weight = model.model.embed_tokens.weight if config.tie_word_embeddings else model.lm_head.weight
-    return model.requires_grad_(False).eval().to(device)
+    return few_shapes(model.requires_grad_(False).eval().to(device))
