@@ -50,6 +50,21 @@ class Cache:
         self.layers = [(change(keys), change(values)) for keys, values in self.layers]
 
 
+class Linear(nn.Linear):
+    """Without random numbers at first: the weights come from a file. The meta device would make none either, but for it
+    PyTorch imports its compiler, which takes 0.8 s."""
+
+    def reset_parameters(self) -> None:
+        pass
+
+
+class Embedding(nn.Embedding):
+    """See :class:`Linear`."""
+
+    def reset_parameters(self) -> None:
+        pass
+
+
 class Norm(nn.Module):
     def __init__(self, width: int, epsilon: float):
         super().__init__()
@@ -64,10 +79,10 @@ class Attention(nn.Module):
     def __init__(self, config: SimpleNamespace):
         super().__init__()
         self.heads, self.shared, self.size = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-        self.q_proj = nn.Linear(config.hidden_size, self.heads * self.size, bias=False)
-        self.k_proj = nn.Linear(config.hidden_size, self.shared * self.size, bias=False)
-        self.v_proj = nn.Linear(config.hidden_size, self.shared * self.size, bias=False)
-        self.o_proj = nn.Linear(self.heads * self.size, config.hidden_size, bias=False)
+        self.q_proj = Linear(config.hidden_size, self.heads * self.size, bias=False)
+        self.k_proj = Linear(config.hidden_size, self.shared * self.size, bias=False)
+        self.v_proj = Linear(config.hidden_size, self.shared * self.size, bias=False)
+        self.o_proj = Linear(self.heads * self.size, config.hidden_size, bias=False)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, cache: Cache, layer: int) -> Tensor:
         count, length = x.shape[:2]
@@ -88,9 +103,9 @@ def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 class FeedForward(nn.Module):
     def __init__(self, config: SimpleNamespace):
         super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+        self.gate_proj = Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = Linear(config.intermediate_size, config.hidden_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
@@ -112,7 +127,7 @@ class Decoder(nn.Module):
     def __init__(self, config: SimpleNamespace):
         super().__init__()
         self.config = config
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.embed_tokens = Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
         self.norm = Norm(config.hidden_size, config.rms_norm_eps)
 
@@ -165,7 +180,7 @@ class Llama(nn.Module):
     def __init__(self, config: SimpleNamespace):
         super().__init__()
         self.config, self.model = config, Decoder(config)
-        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.lm_head = Linear(config.hidden_size, config.vocab_size, bias=False)
 
     def get_input_embeddings(self) -> nn.Embedding:
         return self.model.embed_tokens
@@ -221,8 +236,7 @@ def load(folder: Path, config: SimpleNamespace, device: str, dtype: torch.dtype)
     stored = load_file(folder / "model.safetensors", device="cpu")
     if config.tie_word_embeddings:
         stored["lm_head.weight"] = stored["model.embed_tokens.weight"]
-    with torch.device("meta"):
-        model = Llama(config)
+    model = Llama(config)
     converted = {name: tensor.to(dtype) for name, tensor in stored.items() if name != "lm_head.weight"}
     head = converted["model.embed_tokens.weight"] if config.tie_word_embeddings else stored["lm_head.weight"].to(dtype)
     model.load_state_dict({**converted, "lm_head.weight": head}, assign=True)

@@ -129,9 +129,16 @@ def test_other_kinds_of_model_are_left_to_transformers(tiny_base):
     assert caught.value.code == "base_missing"
 
 
-def test_serving_imports_neither_transformers_nor_peft(child_environment):
-    code = "import sys, backend.models.momug.model; print([m for m in ('transformers', 'peft') if m in sys.modules])"
+def test_serving_imports_neither_transformers_nor_peft_nor_the_compiler(child_environment, tiny_base):
+    code = (
+        "import sys, backend.models.momug.model; from backend.language import base; base.load_for_serving();"
+        "print([m for m in ('transformers', 'peft', 'torch._dynamo', 'sympy') if m in sys.modules])"
+    )
     done = subprocess.run(
-        [sys.executable, "-c", code], env=child_environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", code],
+        env=child_environment | {"MOMUG_BASE_MODEL": str(tiny_base)},
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
