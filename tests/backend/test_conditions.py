@@ -7,10 +7,12 @@ import torch
 from backend.errors import BackendError
 from backend.models.interface import GenerateRequest
 from backend.models.momug import windows
-from backend.models.momug.conditions import Conditions, course
+from backend.models.momug.conditions import REACH, WARM, Conditions, course
+from backend.models.momug.search import Search
 from backend.models.momug.windows import Window
 from backend.motion import features
 from backend.motion import rotations as rot
+from backend.motion.contacts import foot_contacts
 from backend.motion.pin import between, close_loop, fade, pin
 from backend.motion.skeleton import quaternion_to_matrix
 from backend.motion.target import Target
@@ -155,6 +157,50 @@ def test_pulling_brings_latents_nearer(make_model, motion):
     assert (after < 0.9 * before).all()
 
 
+def test_only_what_the_given_frames_depend_on_is_decoded(make_model, motion):
+    """The codec looks back: a pose in the middle moves no latent after it, and the loss is that of the whole motion."""
+    model = make_model()
+    target = given(motion(frames=200), [100])
+    conditions = Conditions(model.codec, target, False, 200)
+    assert conditions.first == (25 - REACH) * 4 and conditions.last == 101
+    x0 = torch.randn(1, 50, 8)
+    with torch.no_grad():
+        whole = conditions.distance(model.codec.decode(x0))
+        part = conditions.distance(model.codec.decode(x0[:, 25 - REACH : 26])[:, : 101 - conditions.first], 28)
+    assert whole.item() == pytest.approx(part.item(), rel=1e-4)
+    pulled = conditions.pull(x0, 5)
+    assert torch.equal(pulled[:, 26:], x0[:, 26:]) and not torch.equal(pulled[:, :26], x0[:, :26])
+
+
+def test_a_stretch_that_is_given_whole_brings_its_latents(make_model, motion):
+    model, wanted = make_model(), motion(frames=80)
+    wanted.contacts = foot_contacts(wanted.joints(), 30)
+    conditions = Conditions(model.codec, given(wanted, [*range(20), *range(41, 80)]), False, 80)
+    filled = conditions.filled(torch.full((2, 20, 8), 9.0))
+    encoded = model.codec.encode(torch.from_numpy(features.encode(wanted.slice(0, 20)))[None])[0]
+    assert torch.allclose(filled[1, :5], encoded, atol=1e-4)
+    assert (filled[0] == 9).all(-1).nonzero().flatten().tolist() == list(range(5, 11 + WARM))
+
+
+def test_the_search_keeps_what_it_learnt():
+    """Rows of their own scale; the second search of nearly the same valley needs a few looks."""
+    torch.manual_seed(0)
+    slopes = torch.rand(3, 20) * torch.tensor([[1.0], [30.0], [0.01]])
+
+    def valley(bottom):
+        return lambda x: ((slopes * (x - bottom).square()).sum(1), 2 * slopes * (x - bottom))
+
+    search, bottom = Search(), torch.randn(3, 20)
+    start = torch.zeros(3, 20)
+    found = search.minimise(valley(bottom), start, 30)
+    assert (valley(bottom)(found)[0] < 1e-2 * valley(bottom)(start)[0]).all()
+    moved = bottom + 0.3 * torch.randn(3, 20)
+    again, fresh = search.minimise(valley(moved), found, 4), Search().minimise(valley(moved), found, 4)
+    assert (valley(moved)(again)[0] < valley(moved)(fresh)[0]).all()
+    worse = Search().minimise(lambda x: (x.square().sum(1), -2 * x), torch.ones(1, 2), 6)  # a slope that lies
+    assert torch.equal(worse, torch.ones(1, 2))
+
+
 def test_a_pull_can_be_cancelled(make_model, motion):
     """Each look at the loss is a chance to stop: the search at the end is the longest step there is."""
     model = make_model()
@@ -223,10 +269,32 @@ def test_a_timeline_may_leave_lengths_to_the_model(make_model):
     assert result.motions[0].frames == result.segments[1] + 30 and result.segments[1] >= 30
 
 
+def test_a_timeline_meets_poses(make_model, motion):
+    """The frames of the target are shared out; lengths that are not given are the model's own."""
+    wanted = motion(frames=100, turn=0.7)
+    target = given(wanted, [0, 50, 99])
+    for lengths, segments in (((1.0, 1.0, 2.0), [0, 25, 50]), ((2.0, None, None), None)):
+        parts = list(zip(("a person walks", "someone sits down", "a person jumps"), lengths, strict=True))
+        result = ask(make_model(4), prompt="", timeline=parts, target=target)
+        made = result.motions[0]
+        assert made.frames == 100 and (segments is None or result.segments == segments)
+        assert np.allclose(made.joints()[[0, 50, 99]], wanted.joints()[[0, 50, 99]], atol=1e-4)
+        assert result.unpinned[0].frames == 100 and not np.allclose(result.unpinned[0].rotations, made.rotations)
+    with pytest.raises(BackendError, match="seconds for one of the sentences") as caught:
+        ask(make_model(), prompt="", timeline=[("a person walks", 10.0), ("a person sits", 1.0)], target=target)
+    assert caught.value.code == "bad_duration"
+
+
+def test_poses_further_apart_than_the_model_sees(make_model, motion):
+    """Windows overlap, and the poses are met over all of them."""
+    wanted = motion(frames=480, turn=3.0)
+    made = ask(make_model(), target=given(wanted, [0, 200, 479]), variations=2, steps=2).motions
+    for one in made:
+        assert one.frames == 480
+        assert np.allclose(one.joints()[[0, 200, 479]], wanted.joints()[[0, 200, 479]], atol=1e-4)
+
+
 def test_bad_combinations(make_model, motion):
-    target = given(motion(frames=60), [0])
-    with pytest.raises(BackendError, match="timeline"):
-        ask(make_model(), target=target, timeline=[("a", 1.0), ("b", 1.0)])
     with pytest.raises(BackendError, match="between 1 and 10") as caught:
         ask(make_model(), timeline=[("a person walks", 1.0), ("a person runs", 11.0)])
     assert caught.value.code == "bad_duration"

@@ -40,6 +40,17 @@ def test_poses_and_a_loop():
     request = requests.generate_request({"prompt": "a person walks", "loop": True}, ABLE, arrays())
     assert isinstance(request, GenerateRequest) and request.loop is True
     assert request.target.frames == 60 and request.target.joints.sum() == 22 and not request.target.place.any()
+    request = requests.generate_request({"timeline": [{"prompt": "a"}, {"prompt": "b"}]}, ABLE, arrays())
+    assert request.target.frames == 60 and request.timeline == [("a", None), ("b", None)]
+
+
+def test_a_motion_that_meets_poses_may_be_longer_than_a_sentence():
+    with pytest.raises(BackendError, match="between 1 and 10"):
+        requests.generate_request({"prompt": "a"}, ABLE, arrays(frames=600))
+    able = ABLE | {"max_target_seconds": 30.0}
+    assert requests.generate_request({"prompt": "a"}, able, arrays(frames=600)).target.frames == 600
+    with pytest.raises(BackendError, match="between 1 and 30"):
+        requests.generate_request({"prompt": "a"}, able, arrays(frames=901))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +66,6 @@ def test_poses_and_a_loop():
         ({"prompt": "a", "style": "proud"}, {}, ABLE, "no style pack called 'proud'"),
         ({"prompt": "a", "style_weight": 1.5}, {}, ABLE, "weight of the style"),
         ({"prompt": "a"}, arrays(), MODEL, "cannot do this: poses"),
-        ({"timeline": [{"prompt": "a"}]}, arrays(), ABLE, "cannot be asked for together"),
         ({"prompt": "a"}, arrays(frames=12), ABLE, "The duration in seconds"),
         ({"prompt": "a"}, arrays(joints=None), ABLE, "what of them is given"),
         ({"prompt": "a"}, arrays(joints=np.zeros((60, 22), np.float32)), ABLE, "what of them is given"),

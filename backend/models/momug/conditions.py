@@ -1,9 +1,10 @@
 """Poses, paths and loops without retraining: the clean latents are pulled towards what is asked at every step.
 
 The decoder is differentiable, so anything that can be read off the decoded motion can be asked for. Each prediction of
-x0 is corrected by a few L-BFGS steps on the distance to the target (optimising the latents of a frozen diffusion
-model: DNO, Karunratanakul et al. 2024; here x0 itself, within the sampler). What then remains is corrected exactly by
-``motion.pin``.
+x0 first takes over the latents of whatever stretches of motion are given whole (inpainting, Lugmayr et al. 2022), and
+is then corrected by a few quasi-Newton steps on the distance to the target (optimising the latents of a frozen
+diffusion model: DNO, Karunratanakul et al. 2024; here x0 itself, within the sampler). What remains is corrected exactly
+by ``motion.pin``.
 """
 
 import itertools
@@ -15,34 +16,57 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from backend.codecs.causal_vae import CausalVAE
+from backend.codecs.causal_vae import STRIDE, CausalVAE
+from backend.errors import BackendError
+from backend.models.momug.search import Search
+from backend.motion import features as encoding
 from backend.motion import rotations as rot
+from backend.motion.contacts import foot_contacts
 from backend.motion.features import BLOCKS, local_positions, six_to_matrix
 from backend.motion.skeleton import Motion, quaternion_to_matrix
 from backend.motion.target import Target
+from backend.protocol import FPS
 
 KEEP = 0.02  # how dearly a latent leaves what the model predicted; unit-variance latents against squared metres
 TURN, PLACE, SMOOTH = 0.5, 4.0, 2.0
+BEND = 0.05  # what it costs when a correction comes and goes within a few frames: without it a key is met with a jerk
+REACH = 18  # latents that a decoded frame can depend on
+WARM = 2  # latents at the beginning of a given stretch whose past is missing
+ROOM = 900  # frames that are decoded at once: between two rooms the search can be cancelled
+
+
+def shared(frames: int, seconds: list[float]) -> list[int]:
+    """``frames`` of a target shared out among sentences by their ``seconds``. Raises BackendError ``bad_duration`` when
+    one gets less than half a second."""
+    ends = np.round(np.cumsum(seconds) / sum(seconds) * frames).astype(int)
+    lengths = np.diff(ends, prepend=0).tolist()
+    if min(lengths) < FPS // 2:
+        raise BackendError(
+            "bad_duration",
+            f"The poses leave {min(lengths) / FPS:.1f} seconds for one of the sentences; half a second is needed.",
+            "Give them later frames, or take fewer sentences.",
+        )
+    return lengths
 
 
 @dataclass
 class Course:
-    """Decoded motion in tensors: pelvis (B,T,3), world; yaw (B,T) radians; joints' local rotations (B,T,22,3,3) with
-    the pelvis in the world."""
+    """Decoded motion in tensors: pelvis (B,T,3), world; yaw (B,T) radians; joints' local rotations (B,K,22,3,3) of K of
+    the frames, with the pelvis in the world."""
 
     pelvis: Tensor
     yaw: Tensor
     rotations: Tensor
 
 
-def course(features: Tensor) -> Course:
-    """The path and rotations of features (B,T,155), beginning at x = z = 0 with heading +Z."""
+def course(features: Tensor, at: "Tensor | slice" = slice(None)) -> Course:
+    """The path of features (B,T,155), beginning at x = z = 0 with heading +Z; rotations of the frames ``at``."""
     yaw = F.pad(features[:, 1:, 2].cumsum(1), (1, 0))
     step = turned(yaw, F.pad(features[:, 1:, BLOCKS["velocity"]], (0, 0, 1, 0)))
     plane = step.cumsum(1)
     pelvis = torch.stack([plane[..., 0], features[..., 3], plane[..., 1]], -1)
-    local = six_to_matrix(features[..., BLOCKS["rotations"]].unflatten(-1, (22, 6)))
-    root = yaw_matrices(yaw) @ local[..., 0, :, :]
+    local = six_to_matrix(features[:, at][..., BLOCKS["rotations"]].unflatten(-1, (22, 6)))
+    root = yaw_matrices(yaw[:, at]) @ local[..., 0, :, :]
     return Course(pelvis, yaw, torch.cat([root[:, :, None], local[:, :, 1:]], 2))
 
 
@@ -65,26 +89,59 @@ class Conditions:
 
     def __init__(self, codec: CausalVAE, target: Target | None, loop: bool, frames: int):
         self.codec, self.target, self.loop, self.frames = codec, target, loop, frames
-        device = codec.mean.device
+        self.search = Search()
+        self.known: list[tuple[int, Tensor]] = []  # first latent of a stretch that is given whole, and its latents
+        self.first, self.last = 0, frames  # frames that the loss looks at
         if target is not None:
-            self.rotations = torch.from_numpy(quaternion_to_matrix(target.rotations)).float().to(device)
-            self.joints = torch.from_numpy(target.joints).float().to(device)
-            self.place = torch.from_numpy(target.place).float().to(device)
-            self.wanted = torch.from_numpy(target.translation).float().to(device)
-            forward = self.rotations[:, 0, :, 2]
-            self.yaw = torch.atan2(forward[:, 0], forward[:, 2])
+            self._read(target)
 
-    def alignment(self, made: Course) -> tuple[Tensor, Tensor]:
-        """The turn (B,) and shift (B,2) on the floor that bring a motion nearest to the given places and headings."""
+    def _read(self, target: Target) -> None:
+        device = self.codec.mean.device
+        posed, placed = target.joints.any(1), target.place.any(1)
+        if not self.loop:
+            given = np.flatnonzero(posed | placed)
+            self.first = max(0, given[0] // STRIDE - REACH) * STRIDE
+            self.last = min(self.frames, int(given[-1]) + 1)
+        at = np.flatnonzero(posed)
+        self.at = torch.from_numpy(at).to(device)
+        self.rotations = torch.from_numpy(quaternion_to_matrix(target.rotations[at])).float().to(device)
+        self.joints = torch.from_numpy(target.joints[at]).float().to(device)
+        self.place = torch.from_numpy(target.place).float().to(device)
+        self.wanted = torch.from_numpy(target.translation).float().to(device)
+        forward = self.rotations[:, 0, :, 2]
+        self.yaw = torch.atan2(forward[:, 0], forward[:, 2])
+        for start, stop in _stretches(target.joints.all(1) & target.place.all(1)):
+            self._know(target, start, stop)
+
+    @torch.no_grad()
+    def _know(self, target: Target, start: int, stop: int) -> None:
+        """Latents of frames ``start`` to ``stop``, all given; the codec looks back: the first ones lack their past."""
+        start = -(-start // STRIDE) * STRIDE
+        stop -= (stop - start) % STRIDE
+        warm = 0 if start == 0 else WARM
+        if stop - start <= warm * STRIDE:
+            return
+        motion = Motion(target.rotations[start:stop], target.translation[start:stop])
+        motion.contacts = foot_contacts(motion.joints(), FPS)
+        made = torch.from_numpy(encoding.encode(motion)).to(self.codec.mean.device)
+        latents = self.codec.encode(made[None])[0]
+        self.known.append((start // STRIDE + warm, latents[warm:]))
+
+    def alignment(self, made: Course, start: int = 0) -> tuple[Tensor, Tensor]:
+        """The turn (B,) and shift (B,2) on the floor that bring a motion nearest to the given places and headings.
+
+        made: of the frames from ``start`` on, with the rotations of the posed frames.
+        """
         pelvis = made.pelvis.detach()
         forward = made.rotations.detach()[:, :, 0, :, 2]
         count = len(pelvis)
         shift, turn = pelvis.new_zeros(count, 2), pelvis.new_zeros(count)
         if self.target is None or not self.target.anchored:
             return turn, shift
-        weight = self.place[:, 0] * self.place[:, 2]
+        here = slice(start, start + pelvis.shape[1])
+        weight = self.place[here, 0] * self.place[here, 2]
         total = weight.sum()
-        own, wanted = pelvis[..., [0, 2]], self.wanted[:, [0, 2]].expand(count, -1, -1)
+        own, wanted = pelvis[..., [0, 2]], self.wanted[here][:, [0, 2]].expand(count, -1, -1)
         mean_own, mean_wanted = own.mean(1), wanted.mean(1)
         sine, cosine = pelvis.new_zeros(count), pelvis.new_zeros(count)
         if total > 0:
@@ -93,22 +150,26 @@ class Conditions:
             a, b = own - mean_own[:, None], wanted - mean_wanted[:, None]
             cosine = cosine + (weight * (a * b).sum(-1)).sum(1)
             sine = sine + (weight * (a[..., 1] * b[..., 0] - a[..., 0] * b[..., 1])).sum(1)
-        known = self.joints[:, 0]
-        if known.any():
+        facing = self.joints[:, 0]
+        if facing.any():
             own_yaw = torch.atan2(forward[..., 0], forward[..., 2])
-            cosine = cosine + (known * torch.cos(self.yaw - own_yaw)).sum(1)
-            sine = sine + (known * torch.sin(self.yaw - own_yaw)).sum(1)
+            cosine = cosine + (facing * torch.cos(self.yaw - own_yaw)).sum(1)
+            sine = sine + (facing * torch.sin(self.yaw - own_yaw)).sum(1)
         turn = torch.atan2(sine, cosine)
         if total > 0:
             shift = mean_wanted - turned(turn[:, None], mean_own[:, None])[:, 0]
         return turn, shift
 
-    def distance(self, features: Tensor) -> Tensor:
-        """How far decoded motions (B,T,155) are from what is asked (B,): squared metres and squared sines of angles."""
-        made = course(features[:, : self.frames])
+    def distance(self, features: Tensor, start: int = 0) -> Tensor:
+        """How far decoded motions (B,T,155) are from what is asked (B,): squared metres and squared sines of angles.
+
+        start: the frame that they begin at; nothing that is asked for comes before it or after them.
+        """
+        features = features[:, : self.frames - start]
         loss = features.new_zeros(len(features))
         if self.target is not None:
-            turn, shift = self.alignment(made)
+            made = course(features, self.at - start)
+            turn, shift = self.alignment(made, start)
             world = torch.cat(
                 [yaw_matrices(turn)[:, None, None] @ made.rotations[:, :, :1], made.rotations[:, :, 1:]], 2
             )
@@ -116,39 +177,72 @@ class Conditions:
             loss = loss + TURN * apart.sum((1, 2)) / self.joints.sum().clamp(min=1) * min(22, self.joints.sum().item())
             plane = turned(turn[:, None], made.pelvis[..., [0, 2]]) + shift[:, None]
             pelvis = torch.stack([plane[..., 0], made.pelvis[..., 1], plane[..., 1]], -1)
-            off = (pelvis - self.wanted).square() * self.place
+            here = slice(start, start + pelvis.shape[1])
+            off = (pelvis - self.wanted[here]).square() * self.place[here]
             loss = loss + PLACE * off.sum((1, 2)) / self.place.sum().clamp(min=1) * min(4, self.place.sum().item())
         if self.loop:
-            local = local_positions(features[:, : self.frames])
-            loss = loss + SMOOTH * (local[:, -1] - local[:, 0]).square().sum((-1, -2))
-            first, last = local[:, 1] - local[:, 0], local[:, -1] - local[:, -2]
+            local = local_positions(features[:, [0, 1, -2, -1]])
+            loss = loss + SMOOTH * (local[:, 3] - local[:, 0]).square().sum((-1, -2))
+            first, last = local[:, 1] - local[:, 0], local[:, 3] - local[:, 2]
             loss = loss + 4 * SMOOTH * (first - last).square().sum((-1, -2))
         return loss
 
-    def pull(self, x0: Tensor, iterations: int, on_look: Callable[[int], None] = lambda _count: None) -> Tensor:
+    def pull(self, x0: Tensor, looks: int, on_look: Callable[[int], None] = lambda _count: None) -> Tensor:
         """Clean latents (B,L,C) nearer to what is asked, and not far from where the model put them.
 
-        on_look: called before each look at the loss with how many there were; what it raises ends the search.
+        looks: how often the loss is looked at; on_look: called before each look with how many there were, and often
+        enough to be heard within one of many variations; what it raises ends the search.
         """
-        looks = itertools.count()
-        with torch.enable_grad():
-            change = torch.zeros_like(x0, requires_grad=True)
-            optimiser = torch.optim.LBFGS([change], max_iter=iterations, history_size=8, line_search_fn="strong_wolfe")
+        x0 = self.filled(x0)
+        low, high = self.first // STRIDE, -(-self.last // STRIDE)
+        part = x0[:, low:high]
+        counter = itertools.count()
+        rows = max(1, ROOM // (STRIDE * part.shape[1]))
 
-            def closure() -> Tensor:
-                on_look(next(looks))
-                optimiser.zero_grad()
-                loss = (self.distance(self.codec.decode(x0 + change)) + KEEP * change.square().mean(-1).sum(1)).sum()
-                loss.backward()
-                return loss
+        def loss(change: Tensor) -> tuple[Tensor, Tensor]:
+            count = next(counter)
+            values, slopes = [], []
+            for number, (x, moved) in enumerate(zip(part.split(rows), change.split(rows), strict=True)):
+                on_look(count)
+                moved = moved.detach().unflatten(1, x.shape[1:]).requires_grad_(True)
+                with torch.enable_grad():
+                    features = self.codec.decode(x + moved)[:, : self.last - self.first]
+                    if count == 0:
+                        before.append(features.detach())
+                    value = self.distance(features, self.first) + KEEP * moved.square().mean(-1).sum(1)
+                    value = value + BEND * _bending(features - before[number])
+                    slopes.append(torch.autograd.grad(value.sum(), moved)[0].flatten(1))
+                values.append(value.detach())
+            return torch.cat(values), torch.cat(slopes)
 
-            optimiser.step(closure)
-        return (x0 + change).detach()
+        before: list[Tensor] = []  # what is decoded at the first look, where nothing is changed
+
+        change = self.search.minimise(loss, torch.zeros_like(part).flatten(1), looks)
+        return torch.cat([x0[:, :low], part + change.view_as(part), x0[:, high:]], 1)
+
+    def filled(self, x0: Tensor) -> Tensor:
+        """Latents (B,L,C) with those of stretches that are given whole in their place."""
+        for start, latents in self.known:
+            x0 = torch.cat([x0[:, :start], latents.expand(len(x0), -1, -1), x0[:, start + len(latents) :]], 1)
+        return x0
 
     def placed(self, features: Tensor, motions: list[Motion]) -> list[Motion]:
         """The decoded motions moved to where the target wants them."""
-        turn, shift = self.alignment(course(features[:, : self.frames]))
+        turn, shift = self.alignment(course(features[:, : self.frames], self.at))
         return [_moved(m, float(t), s.cpu().numpy()) for m, t, s in zip(motions, turn, shift, strict=True)]
+
+
+def _bending(change: Tensor) -> Tensor:
+    """How abruptly a change of features (B,T,155) comes and goes (B,): squared second differences of rotations and
+    height, and first ones of the steps over the floor."""
+    held = change[..., BLOCKS["height"].start : BLOCKS["rotations"].stop].diff(n=2, dim=1)
+    return held.square().sum((1, 2)) + change[..., :3].diff(dim=1).square().sum((1, 2))
+
+
+def _stretches(given: np.ndarray) -> list[tuple[int, int]]:
+    """(first, stop) of each run of true in ``given`` (T,)."""
+    edges = np.flatnonzero(np.diff(np.r_[False, given, False]))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def _moved(motion: Motion, turn: float, shift: np.ndarray) -> Motion:
