@@ -10,7 +10,9 @@ import logging
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from backend import paths
@@ -24,7 +26,7 @@ DONE = "converted.json"
 def sha256_file(path: Path) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while block := file.read(1 << 20):
+        while block := file.read(1 << 23):
             digest.update(block)
     return digest.hexdigest()
 
@@ -100,6 +102,32 @@ def base_hash(folder: Path | None = None) -> str:
         with _intact(folder):
             return json.loads(record.read_text(encoding="utf-8"))["gguf_sha256"]
     return sha256_file(weights)
+
+
+def verifying(folder: Path | None = None) -> Callable[[], None]:
+    """Begin, in a thread, to compare the weights of a converted base model with the hash that :func:`convert` wrote
+    down; reading them also brings them into memory while PyTorch is still being imported. Call the result to wait for
+    the answer: it raises BackendError ``base_missing`` when they are damaged or others."""
+    folder = Path(folder) if folder else paths.base_model_folder()
+    found: list[str] = []
+
+    def read() -> None:
+        with suppress(OSError):  # whoever loads the file tells of it
+            found.append(sha256_file(folder / "model.safetensors"))
+
+    reader = threading.Thread(target=read, name="verify-base", daemon=True)
+    reader.start()
+
+    def finish() -> None:
+        reader.join()
+        record = folder / DONE
+        with _intact(folder):
+            if found and record.is_file():
+                wanted = json.loads(record.read_text(encoding="utf-8")).get("sha256", found[0])
+                if wanted != found[0]:
+                    raise ValueError(f"model.safetensors has the hash {found[0]}, not {wanted}")
+
+    return finish
 
 
 def load_tokenizer(folder: Path | None = None):

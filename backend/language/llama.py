@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from backend.language.linear import few_shapes
+from backend.language import linear
 
 
 class Cache:
@@ -50,7 +50,7 @@ class Cache:
         self.layers = [(change(keys), change(values)) for keys, values in self.layers]
 
 
-class Linear(nn.Linear):
+class Linear(linear.Linear):
     """Without random numbers at first: the weights come from a file. The meta device would make none either, but for it
     PyTorch imports its compiler, which takes 0.8 s."""
 
@@ -241,4 +241,4 @@ def load(folder: Path, config: SimpleNamespace, device: str, dtype: torch.dtype)
     head = converted["model.embed_tokens.weight"] if config.tie_word_embeddings else stored["lm_head.weight"].to(dtype)
     model.load_state_dict({**converted, "lm_head.weight": head}, assign=True)
     model.lm_head.weight = model.model.embed_tokens.weight if config.tie_word_embeddings else model.lm_head.weight
-    return few_shapes(model.requires_grad_(False).eval().to(device))
+    return model.requires_grad_(False).eval().to(device)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from backend import paths
 from backend.errors import BackendError
+from backend.language import base
 from backend.models import styles
 
 LABELS = {"momug": "MoMug (diffusion)", "llamo": "LLaMo (streaming)"}
@@ -73,10 +74,13 @@ def load(name: str, device: str = "auto", precision: str = "auto", checkpoints: 
         raise BackendError(
             "unknown_model", f"There is no model called {name!r}.", f"Choose one of: {', '.join(LABELS)}."
         )
+    verified = base.verifying()
     with _garbage_waits():
         load_checkpoint = importlib.import_module(f"backend.models.{name}.model").load_checkpoint
         folder = (Path(checkpoints) if checkpoints else paths.checkpoints_folder()) / name
-        return load_checkpoint(folder, device, precision)
+        model = load_checkpoint(folder, device, precision)
+    verified()
+    return model
 
 
 @contextmanager
