@@ -10,7 +10,7 @@ from dataclasses import fields
 
 import bpy
 
-from . import ask, captions, commit, properties, results, rework, runtime, styles
+from . import ask, captions, commit, live, properties, results, rework, runtime, styles, watching
 from .exchange import export_motion as export
 from .exchange import import_motion
 from .library import rank
@@ -19,7 +19,7 @@ from .scene import assets, takes
 from .service import Error
 
 __all__ = ["Error", "accept", "again", "animate", "bone_map", "caption", "change", "configure", "export",
-           "find", "import_motion", "in_between", "mark_asset", "regenerate", "reject", "reroll", "shutdown", "timings",
+           "find", "import_motion", "in_between", "mark_asset", "regenerate", "reject", "reroll", "shutdown", "stream", "timings",
            "train_style", "wait"]  # fmt: skip
 
 
@@ -50,8 +50,9 @@ def animate(
     """Make the motion that ``prompt`` describes, as a new active action of ``armature``.
 
     seconds: length; None lets the model decide. timeline: several (prompt, seconds or None) that become one continuous
-    motion, in place of ``prompt`` and ``seconds``; :func:`reroll` makes one of them anew. seed: None draws one (it is
-    stored on the action). steps, guidance_scale and preset: None is the model's own choice. style, style_weight: an
+    motion, in place of ``prompt`` and ``seconds``; :func:`reroll` makes one of them anew. With poses, a path or bones
+    that stay they need their seconds, or a frame_range that is shared out. seed: None draws one (it is stored on the
+    action). steps, guidance_scale and preset: None is the model's own choice. style, style_weight: an
     installed style pack, and how much of it, 0 to 1. variations: with more than one, a list of actions comes back and
     the first is active. frame_start: where the motion begins; None is the current frame. frame_range: first and last
     frame to fill exactly, in place of seconds and frame_start.
@@ -119,8 +120,9 @@ def regenerate(
     The model sees half a second on either side and goes on from there; the first and the last frame show exactly what
     they showed before, and keys outside the range stay bit for bit. keep_range: first and last frame of a part of the
     range that stays, keys and all, while the rest goes on from it before and after; an end of ``frame_range`` beyond
-    which nothing is keyed is free then, so that it may also reach further than the action does. keep_bones: bones that keep their keys in the range
-    too. destination: "SPLICE" (the active action) or "NLA". The rest is as for :func:`animate`. Raises Error.
+    which nothing is keyed is free then, so that it may also reach further than the action does. keep_bones: bones that
+    keep their keys in the range too. destination: "SPLICE" (the active action) or "NLA". The rest is as for
+    :func:`animate`. Raises Error.
     """
     task = rework.start_regenerate(
         armature,
@@ -204,6 +206,50 @@ def again(
     """Run the prompt and settings that are stored with the motion on ``armature`` once more; ``seed`` None draws a new
     one. Returns the actions. Raises Error."""
     return runtime.wait(rework.start_again(armature, seed=seed), progress)
+
+
+def stream(
+    armature: bpy.types.Object,
+    prompt: str,
+    *,
+    seconds: float | None = None,
+    seed: int | None = None,
+    model: str = "llamo",
+    preset: str | None = None,
+    steps: int | None = None,
+    guidance_scale: float | None = None,
+    frame_start: int | None = None,
+    ahead: float = 2.0,
+    destination: str = "ACTION",
+    bones: "Sequence[str] | None" = None,
+    **options: object,
+) -> watching.Stream:
+    """Make the motion that ``prompt`` describes, and have it on ``armature`` while it is made.
+
+    Returns what a loop goes over: ``for first, last in api.stream(...)`` gives the frames of the scene that have new
+    keys. In the loop ``steer("a person turns left")`` changes what happens from there on, ``stop()`` ends the motion
+    and keeps what the loop has seen, ``cancel()`` takes it away again; see :class:`watching.Stream`. seconds: None goes
+    on until the model ends the motion or somebody stops it, ten minutes at most. ahead: seconds that the model may be
+    ahead of the loop; a new prompt is seen so much later. Models that stream say so (``streams``). The rest is as for
+    :func:`animate`; ``loop`` and ``in_place`` are for :func:`change` afterwards. Raises Error; what had come when the
+    model failed stays on the armature, until :func:`reject` takes it away.
+    """
+    started = live.start(
+        armature,
+        prompt,
+        seconds=seconds,
+        seed=seed,
+        model=model,
+        preset=preset,
+        steps=steps,
+        guidance_scale=guidance_scale,
+        frame_start=frame_start,
+        ahead=ahead,
+        options=_options({**options, "destination": destination}),
+        only=None if bones is None else list(bones),
+        play=False,
+    )
+    return watching.Stream(started)
 
 
 def _options(given: "dict[str, object]") -> takes.Options:

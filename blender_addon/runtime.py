@@ -23,6 +23,7 @@ PHASES = {
     "text": "Reading the prompt",
     "duration": "Choosing the length",
     "denoise": "Making the motion",
+    "stream": "Making the motion",
     "meet": "Meeting what is given",
     "decode": "Smoothing the motion",
     "caption": "Reading the motion",
@@ -50,6 +51,8 @@ class Task:
         self.undo_message = undo_message
         self.dropped = ""  # why the result is not wanted any more
         self.waits_for = ""  # why a finished result is not applied yet
+        self.live = None  # what shows a stream while it is made: a ``live.Live``
+        self.kept = ""  # what of it stays after a failure, in a sentence
         self.finished = False
         self.result = None
         self.error: Error | None = None
@@ -85,6 +88,7 @@ _next: "deque[Callable[[], Task]]" = deque()  # what was asked for together with
 _answered: "list[Task]" = []  # what was asked for together with the task and is answered, but not applied yet
 _status = Status()
 _section = "prompt"
+_drawn = 0.0
 last_timings: "dict[str, float]" = {}
 last_warnings: "list[str]" = []
 
@@ -166,11 +170,13 @@ def _tick() -> float | None:
     """The one timer. A timer that raises is dropped by Blender without a word, so nothing may pass."""
     try:
         pump(patient=True)
-        redraw()
+        _redraw_now_and_then()
     except Exception:
         log.exception("the timer failed")
         _abandon("An error inside MoMug stopped the request.")
-    return TICK if _task is not None else None
+    if _task is None:
+        return None
+    return TICK if _task.live is None else _task.live.LOOK
 
 
 def pump(patient: bool = False) -> None:
@@ -183,6 +189,8 @@ def pump(patient: bool = False) -> None:
             if event.kind == "restarted":
                 log.warning("the backend was restarted: %s", event.data.get("reason"))
         service.remember_capabilities()
+    if task is not None and task.live is not None and task.live.advance(_hold_back() if patient else ""):
+        return
     if task is None or not task.job.finished:
         return
     if patient and not task.dropped and (task.job.state == DONE or _answered) and not _next:
@@ -249,7 +257,8 @@ def _refusal(task: Task) -> "Error | None":
     if task.dropped or task.job.state == CANCELLED:
         return Error("cancelled", task.dropped or "Cancelled.")
     if task.job.state != DONE:
-        return Error(task.job.code or "internal", task.job.error, task.job.hint, task.job.details)
+        sentences = f"{task.job.error} {task.kept}".strip()
+        return Error(task.job.code or "internal", sentences, task.job.hint, task.job.details)
     return None
 
 
@@ -330,9 +339,18 @@ def _end_early(task: Task, error: Error) -> None:
         _task = None
     for one in together:
         if not one.finished:
+            if one.live is not None:
+                _close_live(one)
             one.error, one.finished = error, True
     _next.clear()
     _answered.clear()
+
+
+def _close_live(task: Task) -> None:
+    try:
+        task.live.close()
+    except Exception:
+        log.exception("what had come of the motion could not be kept")
 
 
 def shutdown(wait: bool = True) -> None:
@@ -340,8 +358,9 @@ def shutdown(wait: bool = True) -> None:
     service.shutdown(wait)
     if _task is not None:
         error = Error("cancelled", "The model was unloaded before it had answered.")
-        _end_early(_task, error)
-        tell(error.message)
+        task = _task
+        _end_early(task, error)
+        tell(f"{error.message} {task.kept}".strip())
 
 
 def configure(**choices) -> None:
@@ -356,6 +375,15 @@ def backend_running() -> bool:
 
 
 # --- Blender's side
+
+
+def _redraw_now_and_then() -> None:
+    """The timer looks more often than a sidebar has to be drawn."""
+    global _drawn
+    now = time.monotonic()
+    if _task is None or now - _drawn >= TICK:
+        _drawn = now
+        redraw()
 
 
 def redraw() -> None:

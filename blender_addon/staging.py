@@ -163,6 +163,14 @@ class Stage:
             if ik.pole_switch and limb in known.switches and not used[limb.split("_")[1]]
         }
 
+    @property
+    def start(self) -> "splicing.Stand | None":
+        """Where the figure stands at the first frame, for a motion that goes on from there."""
+        if self.options.destination == ACTION or not self.content:
+            return None
+        before = self._surroundings(self.first)[0]
+        return splicing.Stand(*before) if before else None
+
     def _surroundings(self, last: int) -> list:
         """What stands at the ends of the range, where something is keyed beyond them."""
         if self.action is None:

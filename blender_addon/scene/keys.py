@@ -147,6 +147,29 @@ def write_channels(bag, wanted: list[Channel], frame_start: int) -> None:
                 key_data.write_new(curve, frames, values)
 
 
+def append(armature: bpy.types.Object, action: bpy.types.Action, wanted: list[Channel], frame_start: int) -> None:
+    """Keys for the next frames, from ``frame_start`` on, at the end of curves that ``action`` has already.
+
+    For motion that comes in pieces: what is keyed once only, and curves that are gone, are left out.
+    """
+    there = {(curve.data_path, curve.array_index): curve for curve in compat.fcurves(action, armature)}
+    for channel in wanted:
+        if channel.single or channel.keep is not None:
+            continue
+        for index, values in channel.curves:
+            curve = there.get((channel.path, index))
+            if curve is None:
+                continue
+            points = curve.keyframe_points
+            at = len(points)
+            points.add(len(values))  # one by one from here: foreach_set would write all keys anew
+            for k, value in enumerate(values):
+                point = points[at + k]
+                point.interpolation = "LINEAR"
+                point.co = (frame_start + k, value)
+    action.update_tag()
+
+
 def write_metadata(action: bpy.types.Action, metadata: dict) -> None:
     """Store ``metadata`` (JSON-able) on an action."""
     action[_METADATA] = json.dumps(metadata, ensure_ascii=False)
