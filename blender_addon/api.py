@@ -19,8 +19,8 @@ from .scene import assets, takes
 from .service import Error
 
 __all__ = ["Error", "accept", "again", "animate", "bone_map", "caption", "change", "configure", "export",
-           "find", "import_motion", "in_between", "mark_asset", "regenerate", "reject", "reroll", "shutdown", "stream", "timings",
-           "train_style", "wait"]  # fmt: skip
+           "find", "import_motion", "in_between", "mark_asset", "regenerate", "reject", "reroll", "shutdown", "stream",
+           "timings", "train_style", "wait"]  # fmt: skip
 
 
 def animate(
