@@ -113,7 +113,8 @@ class Stage:
 
     def _meet(self, animation: RigAnimation, wanted: list) -> dict:
         """Let ``wanted`` channels meet the pins exactly; data path -> the frames (T,) that this may have changed."""
-        pins, changed = self._comparable(animation, wanted), {}
+        pins = sorted((pin for pin in self.pins if 0 <= pin[0] < animation.frames), key=lambda pin: pin[0])
+        changed = {}
         for channel in wanted:
             if channel.hold or (self.options.in_place and not channel.mode):
                 continue
@@ -129,39 +130,6 @@ class Stage:
                 )
                 changed[channel.path] = pinning.near(animation.frames, frames)
         return changed
-
-    def _comparable(self, animation: RigAnimation, wanted: list) -> list:
-        """The pins within the motion that were shown by the same controls as the motion is: where a limb was posed by
-        its IK controls and is keyed by FK now, the values of the controls say nothing."""
-        without = self._poles_at_rest()
-        switches = {
-            channel.path: float(channel.values[0, 0])
-            for channel in wanted
-            if channel.hold and channel.path not in without
-        }
-        found = []
-        for frame, values in sorted(self.pins, key=lambda pin: pin[0]):
-            other = [path for path, value in switches.items() if abs(values.get(path, [value])[0] - value) > 0.5]
-            if other:
-                log.warning(
-                    "%s: the pose at frame %d was made with other controls (%s) and is met by the model alone",
-                    self.armature.name, self.first + frame, other[0],
-                )  # fmt: skip
-            elif 0 <= frame < animation.frames:
-                found.append((frame, values))
-        return found
-
-    def _poles_at_rest(self) -> set:
-        """Data paths of switches of pole targets that do nothing, because the limb is keyed by its FK controls."""
-        known, options = self.mapping.controls, self.options
-        if known is None:
-            return set()
-        used = {"leg": options.ik_legs, "arm": options.ik_arms}
-        return {
-            keys.property_path(*ik.pole_switch[:2])
-            for limb, ik in known.ik.items()
-            if ik.pole_switch and limb in known.switches and not used[limb.split("_")[1]]
-        }
 
     @property
     def start(self) -> "splicing.Stand | None":
