@@ -182,14 +182,19 @@ def write_record(folder: Path, record: dict) -> None:
     os.replace(part, folder / RECORD)
 
 
+def set_aside(folder: Path) -> Path:
+    """Rename a folder of ours to what the next set-up deletes: it stops counting at once. Raises OSError."""
+    doomed = paths.cache_folder() / f"removed-{folder.name}-{os.getpid()}-{time.monotonic_ns()}"
+    os.replace(folder, doomed)
+    return doomed
+
+
 def remove_folder(folder: Path) -> None:
     """Delete a folder of ours. It stops counting first: it is renamed before its files go one by one."""
     if not folder.exists():
         return
-    doomed = paths.cache_folder() / f"removed-{folder.name}-{os.getpid()}-{time.monotonic_ns()}"
     try:
-        os.replace(folder, doomed)
-        shutil.rmtree(doomed)
+        shutil.rmtree(set_aside(folder))
     except OSError as error:
         raise EnvironmentProblem(
             f"The folder {folder} cannot be removed: {error.strerror}.",

@@ -7,6 +7,7 @@ attributes. A cancelled installation is ended within a second; what was download
 import io
 import json
 import logging
+import shutil
 import sys
 import threading
 import time
@@ -197,8 +198,10 @@ class Installer:
 
     def _conclude(self, outcome: dict, process: BackendProcess) -> None:
         if self.state == CANCELLING:
-            self._sweep()
+            left = self._left_over()
             self._end(CANCELLED)
+            if left is not None:  # nobody waits for thousands of small files
+                shutil.rmtree(left, ignore_errors=True)
         elif "problem" in outcome:
             told = outcome["problem"]
             self._end(FAILED, EnvironmentProblem(told["message"], told["hint"], told["code"]))
@@ -211,14 +214,16 @@ class Installer:
             sentence = f"The installation stopped unexpectedly (exit code {process.exit_code()})."
             self._end(FAILED, EnvironmentProblem(sentence, hint, "died"))
 
-    def _sweep(self) -> None:
-        """A half-made environment is of no use; downloads are."""
+    def _left_over(self) -> Path | None:
+        """The half-made environment, put aside: it is of no use; downloads are."""
         folder = environment.backend_folder()
-        if not environment.read_record(folder):
-            try:
-                environment.remove_folder(folder)
-            except EnvironmentProblem as problem:
-                log.warning("%s", problem.message)
+        if environment.read_record(folder) or not folder.exists():
+            return None
+        try:
+            return environment.set_aside(folder)
+        except OSError as error:  # Windows: a file of it is still held; the next installation makes it anew
+            log.warning("%s stays: %s", folder, error)
+            return None
 
     def _end(self, state: str, problem: EnvironmentProblem | None = None) -> None:
         if problem is not None:

@@ -154,8 +154,10 @@ def draw_preferences(page, context) -> None:
     for name in ("default_model", "default_preset"):
         left.prop(page, name)
     left.label(text="Folders", icon="FILE_FOLDER")
+    folders = left.column()
+    folders.enabled = not installation.the_installer().busy  # what is being installed stays where it was begun
     for name in ("cache_folder", "log_folder", "wheel_folder"):
-        left.prop(page, name)
+        folders.prop(page, name)
     right.label(text="Programs of the Model", icon="IMPORT")
     narrow = _half_as_wide(context)
     draw_state(right, narrow)
