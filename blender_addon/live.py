@@ -45,6 +45,7 @@ class Live:
         self.state = LOADING
         self.head = -1  # the last frame that was played, counted from ``first``
         self.laid = 0  # frames of the scene that have keys
+        self.asked = fields["prompt"]  # the last sentence that was sent
         self.empties = 0  # how often the buffer ran out
         self.first_keys: float | None = None  # seconds from the request to the first keys on the rig
         self.prompts: list[dict] = []
@@ -106,6 +107,7 @@ class Live:
             raise Error("bad_prompt", str(error)) from error
         if self.task.job.refused:
             raise Error("ending", self.task.job.refused)
+        self.asked = protocol.clean_prompt(prompt)
 
     def stop(self) -> None:
         """No more frames; what was played stays as a take. Before the first one everything is as it was."""
@@ -395,7 +397,10 @@ def start(
     scene = scene or bpy.context.scene
     # where a motion goes round or stays in place is known at its end: the buttons of the result do that
     options = replace(options or takes.Options(), loop=False, in_place=False)
+    seconds = asked.pop("seconds", None)
     fields = ask.checked(prompt, **asked)
+    service.check_request(fields["model"], seconds, "stream_seconds")
+    fields["seconds"] = None if seconds is None else float(seconds)
     del fields["variations"]
     problem = why_not(fields["model"])
     if problem:

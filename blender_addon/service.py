@@ -140,8 +140,9 @@ def model_info(name: str) -> dict:
     return next((model for model in _models if model["name"] == name), {})
 
 
-def check_request(model: str, seconds: float | None) -> None:
-    """Raises Error for what the backend would refuse, as far as that is known here already."""
+def check_request(model: str, seconds: float | None, longest: str = "max_seconds") -> None:
+    """Raises Error for what the backend would refuse, as far as that is known here already. longest: which limit of
+    the model holds."""
     if seconds is not None:
         try:
             protocol.check_number(seconds, "The duration in seconds", 0.1, 600.0)
@@ -156,7 +157,7 @@ def check_request(model: str, seconds: float | None) -> None:
     if not info.get("available", True):
         return  # the backend is asked again: it may have been installed in the meantime
     label = info.get("label") or model
-    low, high = info.get("min_seconds") or 0.0, info.get("max_seconds") or float("inf")
+    low, high = info.get("min_seconds") or 0.0, info.get(longest) or info.get("max_seconds") or float("inf")
     if seconds is not None and not low <= seconds <= high:
         raise Error("bad_duration", f"{label} makes motions of {low:g} to {high:g} seconds, not {seconds:g}.")
 

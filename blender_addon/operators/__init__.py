@@ -14,12 +14,14 @@ from . import (
     prompt,
     rest_pose,
     result,
+    stream,
     style,
     timeline,
 )
 
 CLASSES = (
     *generate.CLASSES,
+    *stream.CLASSES,
     *prompt.CLASSES,
     *timeline.CLASSES,
     *poses.CLASSES,

@@ -1,14 +1,19 @@
 """What all sections that ask the model share: how far it is, Cancel, what came of it, why a button is grey."""
 
+import bpy
+
 from .. import installation, properties, results, runtime
 from ..translations import tr
-from . import backend
+from . import backend, live
 from .base import paragraph
 
 
 def button_row(layout):
     """The row for a section's big button; None while the model works: then its progress is shown instead."""
     task = runtime.active()
+    if task is not None and task.live is not None:
+        live.draw(layout, bpy.context, task.live)
+        return None
     if task is not None:
         draw_progress(layout, task)
         return None
