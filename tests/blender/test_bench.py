@@ -16,8 +16,9 @@ def test_rows_and_reasons(root, tmp_path):
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = json.loads((tmp_path / "made" / "rows.json").read_text(encoding="utf-8"))
-    measured = {row["what"]: row["seconds"] for row in rows if row["seconds"] is not None}
-    assert len(rows) == 14 and len(measured) == 11 and min(measured.values()) > 0
-    left_out = [row for row in rows if row["seconds"] is None]
-    assert all("not installed" in row["note"] for row in left_out)
+    measured = {row["what"]: row["value"] for row in rows if row["value"] is not None}
+    assert len(measured) == 10 and min(measured.values()) > 0
+    left_out = [row for row in rows if row["value"] is None]
+    assert left_out and all("installed" in row["note"] for row in left_out)
+    assert any("stream" in row["what"] for row in left_out)
     assert all(row["what"] in done.stdout for row in rows)

@@ -1,0 +1,129 @@
+"""What the processor could do at best, and how near a model comes: run by the backend's own Python (``bench.py`` does).
+
+Prints one JSON list of rows (what, value, unit, limit, note). The rates are those of PyTorch's own matrix product and
+copy on this computer in the same minutes; the work is counted from the operations that a request really makes.
+"""
+
+import argparse
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from backend import models
+from backend.models.interface import GenerateRequest
+from backend.motion.skeleton import Motion
+
+PROMPT = "a person walks forward"
+BATCHES = (1, 2, 4, 8)
+SECONDS = 10.0
+
+
+def best(what: Callable[[], object], times: int = 3) -> tuple[float, float]:
+    """(wall seconds, processor seconds) of the fastest of several calls."""
+    found = []
+    for _ in range(times):
+        began, worked = time.perf_counter(), time.process_time()
+        what()
+        found.append((time.perf_counter() - began, time.process_time() - worked))
+    return min(found)
+
+
+def matrix_rate(dtype: torch.dtype, size: int = 1024) -> float:
+    """Floating point operations a second of a square matrix product."""
+    a, b = (torch.randn(size, size).to(dtype) for _ in "ab")
+    return 2 * size**3 / best(lambda: a @ b, 5)[0]
+
+
+def memory_rate() -> float:
+    """Bytes a second that are read and written when an array far larger than the caches is copied."""
+    a, b = torch.zeros(32 << 20), torch.ones(32 << 20)
+    return 2 * a.nbytes / best(lambda: a.copy_(b), 5)[0]
+
+
+def operations(what: Callable[[], object]) -> int:
+    with FlopCounterMode(display=False) as counter:
+        what()
+    return counter.get_total_flops()
+
+
+def nothing(*_step: object) -> None:
+    pass
+
+
+def no() -> bool:
+    return False
+
+
+def model_rows(name: str) -> list[dict]:
+    rows = []
+    rates = {dtype: matrix_rate(dtype) for dtype in (torch.float32, torch.bfloat16)}
+    bytes_rate = memory_rate()
+    told = {str(dtype).removeprefix("torch."): round(rate / 1e9) for dtype, rate in rates.items()}
+    rows.append(row("matrix product of 1024 x 1024, float32", rates[torch.float32] / 1e9, "GFLOP/s", str(told)))
+    rows.append(row("copy of 128 MiB, read and written", bytes_rate / 1e9, "GB/s"))
+    model = models.load(name)
+
+    def request(preset: str | None, seed: int = 1) -> GenerateRequest:
+        return GenerateRequest(PROMPT, seconds=SECONDS, seed=seed, preset=preset)
+
+    presets = models.describe_one(name)["presets"]
+    for preset in presets:
+        asked = request(preset["name"])
+
+        def generate(asked: GenerateRequest = asked) -> Motion:
+            return model.generate(asked, nothing, no).motions[0]
+
+        count = operations(generate)
+        wall, worked = best(generate, 2)
+        # what the head computes is float32, the language model computes in its own precision
+        dtype = torch.bfloat16 if preset.get("language_every") and model.precision == "bfloat16" else torch.float32
+        least = count / rates[dtype]
+        note = f"{count / 1e9:.0f} GFLOP: at least {least:.3f} s; took {wall:.3f} s, {worked:.3f} s of the processor"
+        rows.append(row(f"{name}: {preset['name']}, 10 s, times its limit of computing", wall / least, "x", note))
+    if models.describe_one(name)["captions"]:
+        motion = model.generate(request("fast"), nothing, no).motions[0]
+        said = []
+
+        def caption() -> None:
+            said.clear()
+            model.caption(motion, lambda _phase, index, _total: said.append(index), no)
+
+        count = operations(caption)
+        wall, worked = best(caption, 2)
+        held = sum(p.nbytes for p in model.language_model.parameters())
+        words = max(said, default=0) + 1
+        least = max(count / rates[torch.bfloat16], (words + 2) * held / bytes_rate)
+        note = (
+            f"{count / 1e9:.0f} GFLOP, {words} words that each read {held / 1e6:.0f} MB: at least {least:.3f} s; took "
+            f"{wall:.3f} s, {worked:.3f} s of the processor"
+        )
+        rows.append(row(f"{name}: caption, times its limit", wall / least, "x", note))
+    if hasattr(model, "generate_batch"):
+        for size in BATCHES:
+            asked = [request("fast", seed) for seed in range(size)]
+            wall, worked = best(lambda asked=asked: model.generate_batch(asked, nothing, no), 2)
+            note = f"{worked / size:.3f} s of the processor a clip"
+            rows.append(row(f"{name}: clips of 10 s a minute, {size} at once, fast", 60 * size / wall, "clips", note))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+    rows.append(row(f"{name}: most memory of all this", peak, "MiB"))
+    return rows
+
+
+def row(what: str, value: float, unit: str, note: str = "", limit: float | None = None) -> dict:
+    return {"what": what, "value": round(value, 4), "unit": unit, "limit": limit, "note": note}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="momug")
+    print(json.dumps(model_rows(parser.parse_args().model)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
