@@ -312,6 +312,8 @@ def command_bench(arguments: argparse.Namespace) -> int:
     command = [list(blenders.values())[-1], ROOT / "tests" / "bench.py"]
     if arguments.json:
         command += ["--json", arguments.json.resolve()]
+    if arguments.only:
+        command += ["--only", arguments.only]
     with tempfile.TemporaryDirectory(prefix="momug-bench-", ignore_cleanup_errors=True) as user:
         return _run(command, _blender_variables(backend, user), ROOT, RUN_TIMEOUT)
 
@@ -440,6 +442,7 @@ def parser() -> argparse.ArgumentParser:
     test.set_defaults(run=command_test)
     bench = commands.add_parser("bench", help="measure the promised times on this computer")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the rows there as well")
+    bench.add_argument("--only", choices=("backend", "blender"), help="only the rows of one side")
     bench.set_defaults(run=command_bench)
     commands.add_parser("env", help="print the environments' interpreters as JSON").set_defaults(run=command_env)
     commands.add_parser("package", help="build and validate the extension's zip").set_defaults(run=command_package)
