@@ -366,10 +366,11 @@ def why_not(model: str) -> str:
     info = service.model_info(model)
     if not info or info.get("streams"):
         return ""
-    others = [one.get("label") or one["name"] for one in service.models() if one.get("streams")]
+    others = " or ".join(one.get("label") or one["name"] for one in service.models() if one.get("streams"))
     label = info.get("label") or model
-    hint = f": choose {' or '.join(others)} as the model" if others else ""
-    return f"{label} cannot show a motion while it is made{hint}"
+    if others:
+        return f"{label} cannot show a motion while it is made: choose {others} as the model"
+    return f"{label} cannot show a motion while it is made"
 
 
 def active() -> "Live | None":
