@@ -126,7 +126,11 @@ class MOMUG_OT_change_result(_ResultOperator, bpy.types.Operator):
     destination: bpy.props.EnumProperty(
         name="Put It Into",
         description="Where the keys go",
-        items=[(takes.ACTION, "New Action", ""), (takes.NLA, "NLA Strip", ""), (takes.SPLICE, "This Action", "")],
+        items=[
+            (takes.ACTION, "New Action", "A new action becomes the active one; the former action stays in the file"),
+            (takes.NLA, "NLA Strip", "A strip on top of the NLA; the active action becomes a strip below"),
+            (takes.SPLICE, "This Action", "Into the active action, where its ends run into your keys"),
+        ],
     )
     blend_in: bpy.props.IntProperty(name="Blend In", description="Frames at the start", default=6, min=0, max=250)
     blend_out: bpy.props.IntProperty(name="Blend Out", description="Frames at the end", default=6, min=0, max=250)
@@ -138,7 +142,7 @@ class MOMUG_OT_change_result(_ResultOperator, bpy.types.Operator):
             "loop": "The end of the motion runs into its start",
             "foot_lock": "Feet do not slide while they stand on the ground",
             "reduce": "Leave out keys that the motion does not need, within an error",
-            "destination": "Move the motion there. Only while it waits for Accept or Reject",
+            "destination": cls.bl_rna.properties["destination"].enum_items[given.destination].description,
         }
         named = [text for name, text in told.items() if given.is_property_set(name)]
         return (named[0] + ". The model is not asked again") if len(named) == 1 else cls.__doc__

@@ -26,8 +26,8 @@ class MOMUG_PT_caption(Sidebar, bpy.types.Panel):
         column.prop(settings, "scope", text="")
         if settings.scope == captions.RANGE:
             row = column.row(align=True)
-            row.prop(settings, "first", text="")
-            row.prop(settings, "last", text="")
+            row.prop(settings, "first", text="From")
+            row.prop(settings, "last", text="To")
         if queue is not None:
             draw_queue(layout, queue)
         else:

@@ -33,7 +33,7 @@ class MOMUG_PT_character(Sidebar, bpy.types.Panel):
         else:
             paragraph(layout, context, health.summary, "INFO" if health.missing else "CHECKMARK")
         if health.pose:
-            paragraph(layout, context, f"Matched with {health.pose}", "ARMATURE_DATA")
+            paragraph(layout, context, f"Rest pose: {health.pose}", "ARMATURE_DATA")
         if health.mapping is not None:
             kept = armatures.has_tpose(armature)
             layout.operator(

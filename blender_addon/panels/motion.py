@@ -138,8 +138,8 @@ class MOMUG_PT_motion_destination(Sidebar, bpy.types.Panel):
         row.operator("momug.range_of_keys", text="", icon="KEYFRAME")
         if settings.use_range:
             row = layout.row(align=True)
-            row.prop(settings, "range_start", text="")
-            row.prop(settings, "range_end", text="")
+            row.prop(settings, "range_start", text="From")
+            row.prop(settings, "range_end", text="To")
         if settings.destination != takes.ACTION:
             column = layout.column(align=True)
             column.prop(settings, "blend_in")

@@ -1,7 +1,7 @@
 """Pictures of the sidebar for docs/pictures: ``python3 tests/gui/pictures.py [NAME...]``; all of them without names.
 
-Blender 3.4 under Xvfb with the fake backend, pressed by mouse and keys as in the window tests. Needs imagemagick as
-well. Open what it wrote and look: nothing else can tell whether a panel is ugly.
+Blender 3.4 under Xvfb with the fake backend. The sections are opened by mouse; what buttons do is called (the window
+tests press them). Needs imagemagick as well. Open what it wrote and look: nothing else can tell whether one is ugly.
 """
 
 import argparse
@@ -26,6 +26,7 @@ CHARACTER, PROMPT, RESULT = "MOMUG_PT_character", "MOMUG_PT_motion", "MOMUG_PT_r
 CAPTION, LIBRARY, BONES = "MOMUG_PT_caption", "MOMUG_PT_library", "MOMUG_PT_bone_map"
 TIMELINE, POSES, REWORK = "MOMUG_PT_timeline", "MOMUG_PT_poses", "MOMUG_PT_rework"
 STYLE, TRAINING, BACKEND, FILES = "MOMUG_PT_style", "MOMUG_PT_style_training", "MOMUG_PT_backend", "MOMUG_PT_io"
+SIZE = 640, 1300  # pixels of the window
 _all: "dict[str, Callable[[Window], list[Path]]]" = {}
 
 
@@ -44,13 +45,24 @@ def backend(window: Window, mode: str = "ok", steps: int = 4, delay: float = 0.0
     window.do(f"addon('runtime').configure(); addon('preferences').get().backend_command = {shlex.join(command)!r}")
 
 
-def made(window: Window, prompt: str = WORDS) -> None:
+def act(window: Window, call: str) -> None:
+    """What the button ``momug.<call>`` does, in the 3D view."""
+    place = "window=bpy.context.window_manager.windows[0], area=area(), region=region('WINDOW')"
+    name, _, given = call.partition("(")
+    window.do(f"with bpy.context.temp_override({place}): bpy.ops.momug.{name}('INVOKE_DEFAULT', {given or ')'}")
+
+
+def prompt(window: Window, words: str) -> None:
+    window.do(f"bpy.context.scene.momug.prompt = {words!r}")
+
+
+def made(window: Window, words: str = WORDS) -> None:
     """A mannequin with a motion that waits for a decision."""
     if not window.ask("armature() and True"):
-        window.press("momug.add_mannequin")
-    window.type_into(".momug.prompt", prompt)
-    window.press("momug.generate(")
-    window.until("take()")
+        act(window, "add_mannequin")
+    prompt(window, words)
+    act(window, "generate")
+    window.until("take() and take()[0] == 'pending'")
 
 
 def shot(window: Window, name: str) -> Path:
@@ -65,17 +77,17 @@ def shot(window: Window, name: str) -> Path:
 @picture("first-motion")
 def first_motion(window: Window):
     window.expand(CHARACTER, PROMPT)
-    window.press("momug.add_mannequin")
-    window.type_into(".momug.prompt", WORDS)
+    act(window, "add_mannequin")
+    prompt(window, WORDS)
     before = shot(window, "before")
     backend(window, steps=300, delay=1.0)
-    window.press("momug.generate(")
+    act(window, "generate")
     window.until("progress()", lambda told: told and told[1] > 0.01)
     busy = shot(window, "busy")
-    window.press("momug.cancel(")
+    act(window, "cancel")
     window.until("progress() is None")
     backend(window)
-    window.press("momug.generate(")
+    act(window, "generate")
     window.until("take()")
     window.expand(CHARACTER, PROMPT, RESULT)
     return [before, busy, shot(window, "after")]
@@ -84,14 +96,14 @@ def first_motion(window: Window):
 @picture("errors")
 def errors(window: Window):
     window.expand(CHARACTER, PROMPT)
-    window.press("momug.add_mannequin")
-    window.type_into(".momug.prompt", WORDS)
+    act(window, "add_mannequin")
+    prompt(window, WORDS)
     backend(window, "error")
-    window.press("momug.generate(")
+    act(window, "generate")
     window.until("status()")
     missing = shot(window, "missing")
     backend(window, steps=300, delay=1.0)
-    window.press("momug.generate(")
+    act(window, "generate")
     for _ in range(2):
         window.until("progress()", lambda told: told and told[1] > 0)
         process = window.ask("backend()")
@@ -107,67 +119,152 @@ def errors(window: Window):
     return [missing, died, shot(window, "car")]
 
 
+def busy(window: Window, name: str, call: str, wanted: str = "progress()") -> Path:
+    """The sidebar while the model works on what ``call`` asks for; then that is cancelled."""
+    backend(window, steps=300, delay=1.0)
+    act(window, call)
+    window.until(wanted, lambda told: told and told[1] > 0.01)
+    made = shot(window, name)
+    window.do("addon('runtime').cancel()")
+    window.until("progress() is None")
+    return made
+
+
+def fails(window: Window, name: str, call: str, mode: str = "error") -> Path:
+    """The sidebar after ``call`` was pressed and the model could not do it."""
+    backend(window, mode)
+    act(window, call)
+    window.until("addon('runtime').status().failed")
+    window.until("progress() is None")
+    made = shot(window, name)
+    backend(window)
+    return made
+
+
 @picture("timeline")
 def timeline(window: Window):
     window.expand(CHARACTER)
-    window.press("momug.add_mannequin")
+    act(window, "add_mannequin")
     window.expand(TIMELINE)
     empty = shot(window, "empty")
     for words in (WORDS, "a person sits down", "a person stands up"):
-        window.do(f"bpy.context.scene.momug.prompt = {words!r}")
-        window.press("momug.add_block")
-    window.press("momug.generate_timeline")
+        prompt(window, words)
+        act(window, "add_block")
+    working = busy(window, "busy", "generate_timeline")
+    failed = fails(window, "failed", "generate_timeline")
+    act(window, "generate_timeline")
     window.until("take()")
     window.expand(TIMELINE, RESULT)
-    return [empty, shot(window, "blocks")]
+    return [empty, working, failed, shot(window, "blocks")]
 
 
 @picture("poses")
 def poses(window: Window):
     window.expand(CHARACTER, PROMPT)
     made(window)
-    window.press("momug.accept")
+    act(window, "accept")
     window.expand(POSES, REWORK)
     empty = shot(window, "empty")
-    window.press("place='START'")
+    act(window, "add_pose(place='START')")
     window.do("bpy.context.scene.frame_set(40)")
-    window.press("place='HERE'")
-    window.press("momug.add_path")
-    return [empty, shot(window, "given")]
+    act(window, "add_pose(place='HERE')")
+    act(window, "add_path")
+    prompt(window, "a person turns")
+    given = shot(window, "given")
+    return [empty, given, busy(window, "busy", "regenerate"), fails(window, "failed", "regenerate")]
+
+
+@picture("result")
+def result(window: Window):
+    window.expand(CHARACTER, PROMPT)
+    window.do("bpy.context.scene.momug.variations = 4")
+    made(window)
+    window.expand(RESULT)
+    several = shot(window, "several")
+    act(window, "show_variation")
+    act(window, "change_result(in_place=True)")
+    window.until("addon('commit').current(armature()).take.options.in_place")
+    changed = shot(window, "changed")
+    working = busy(window, "busy", "generate_again")
+    failed = fails(window, "failed", "generate_again", "nan")
+    act(window, "accept")
+    window.until("take()[0] == 'accepted'")
+    return [several, changed, working, failed, shot(window, "accepted")]
 
 
 @picture("captions-and-library")
 def captions_and_library(window: Window):
     window.expand(CHARACTER, PROMPT)
-    for prompt in (WORDS, "a person runs", "a person sits down"):
-        made(window, prompt)
-        window.expand(RESULT)
-        window.press("momug.accept")
-        window.expand(PROMPT)
+    for words in (WORDS, "a person runs", "a person sits down"):
+        made(window, words)
+        act(window, "accept")
     window.expand(CAPTION, LIBRARY)
     empty = shot(window, "empty")
-    backend(window, steps=300, delay=1.0)
-    window.press("momug.caption(")
-    window.until("progress()", lambda told: told and told[1] > 0.01)
-    busy = shot(window, "busy")
-    window.press("momug.cancel_captions")
-    window.until("progress() is None")
-    backend(window)
-    window.press("momug.caption(")
+    working = busy(window, "busy", "caption")
+    failed = fails(window, "failed", "caption")
+    act(window, "caption")
     window.until("addon('results').caption_of(armature())")
-    return [empty, busy, shot(window, "caption")]
+    window.do("library = bpy.context.window_manager.momug_library")
+    window.do("library.action_index = bpy.data.actions[:].index(armature().animation_data.action)")
+    act(window, "mark_assets")
+    window.do("library.search = 'walking'")
+    return [empty, working, failed, shot(window, "caption")]
+
+
+PACKS = [
+    {"name": "proud", "label": "Proud", "licence": "CC0", "commercial": True},
+    {"name": "capture", "label": "Lab Capture", "licence": "CC BY-NC 4.0", "commercial": False},
+]
 
 
 @picture("style")
 def style(window: Window):
+    window.expand(CHARACTER, PROMPT)
+    made(window)
+    act(window, "accept")
     window.expand(STYLE, TRAINING)
-    return [shot(window, "none")]
+    none = shot(window, "none")
+    window.do("armature().animation_data.action.momug_words = 'a person walks proudly'")
+    window.do("armature().animation_data.action.momug_ticked = True")
+    shown = {"name": "momug", "label": "MoMug", "available": True, "styles": PACKS}
+    window.do(f"addon('service')._models[:] = [{shown!r}]; bpy.context.scene.momug.style = 'capture'")
+    chosen = shot(window, "chosen")
+    trainer(window, "slow")
+    act(window, "train_style")
+    window.until("addon('styles').training() is not None and addon('styles').training().step > 1")
+    training = shot(window, "training")
+    act(window, "cancel_training")
+    window.until("addon('styles').training() is None")
+    trainer(window, "fails")
+    act(window, "train_style")
+    window.until("addon('styles').training() is None and addon('runtime').status().failed")
+    return [none, chosen, training, shot(window, "failed")]
+
+
+def trainer(window: Window, mode: str) -> None:
+    """Let the training be a pretended one; see tests/fake_trainer.py."""
+    command = shlex.join([sys.executable, str(FAKE.with_name("fake_trainer.py")), mode, "serve"])
+    window.do(f"addon('preferences').get().backend_command = {command!r}")
 
 
 @picture("files")
 def files(window: Window):
+    window.expand(CHARACTER)
+    act(window, "add_mannequin")
     window.expand(CHARACTER, FILES)
-    return [shot(window, "files")]
+    normal = shot(window, "files")
+    file = window.folder / "walk.npy"
+    file.write_bytes(b"x")
+    backend(window, steps=300, delay=1.0)
+    window.do(f"bpy.ops.momug.import_motion(filepath={str(file)!r})")
+    window.until("progress()", lambda told: told and told[1] > 0.01)
+    working = shot(window, "busy")
+    act(window, "cancel")
+    window.until("progress() is None")
+    backend(window, "error")
+    window.do(f"bpy.ops.momug.import_motion(filepath={str(file)!r})")
+    window.until("addon('runtime').status().failed")
+    return [normal, working, shot(window, "failed")]
 
 
 @picture("backend")
@@ -175,28 +272,64 @@ def backend_panel(window: Window):
     window.do("addon('preferences').get().backend_command = ''")
     window.do("addon('installation').look_again()")
     window.expand(BACKEND)
-    window.press("momug.plan_installation")
+    act(window, "plan_installation")
     window.until("addon('installation').the_installer().state == 'planned'")
     planned = shot(window, "plan")
-    window.press("momug.forget_plan")
+    act(window, "forget_plan")
     window.until("addon('installation').the_installer().state == 'idle'")
     window.do("addon('preferences').get().log_folder = 'MoMug logs'")
     backend(window)
     window.do("addon('installation').look_again()")
-    window.press("momug.load_backend")
+    act(window, "load_backend")
     window.until("addon('service').current() is not None and addon('service').current().state == 'ready'")
     loaded = shot(window, "loaded")
     backend(window, "die_start")
-    window.press("momug.load_backend")
+    act(window, "load_backend")
     window.until("addon('installation').state().code == 'failed'")
     return [planned, loaded, shot(window, "failed")]
+
+
+@picture("narrow")
+def narrow(window: Window):
+    window.expand(CHARACTER, PROMPT)
+    made(window, "a person does a somersault")
+    shots, width = [], window.ask("box()")[2]
+    window.resize(NARROW)
+    for name in (CHARACTER, PROMPT, TIMELINE, POSES, RESULT, CAPTION, STYLE, FILES, BACKEND):
+        window.expand(name)
+        shots.append(shot(window, f"narrow-{name}"))
+    window.resize(width)
+    return shots
+
+
+NARROW = 170  # pixels of the sidebar with its tabs
+
+
+@picture("chinese")
+def chinese(window: Window):
+    window.do("bpy.context.preferences.view.language = 'zh_CN'")  # zh_HANS from 4.0 on
+    window.do("bpy.context.preferences.view.use_translate_interface = True")
+    try:
+        window.expand(CHARACTER, PROMPT)
+        window.do("bpy.context.scene.momug.variations = 2")
+        made(window)
+        parts = [shot(window, "zh-prompt")]
+        window.expand(TIMELINE, RESULT)
+        parts.append(shot(window, "zh-result"))
+        act(window, "accept")
+        window.expand(CAPTION, LIBRARY, STYLE)
+        parts.append(shot(window, "zh-library"))
+        window.expand(POSES, FILES, BACKEND)
+        return [*parts, shot(window, "zh-poses")]
+    finally:
+        window.do("bpy.context.preferences.view.use_translate_interface = False")
 
 
 @picture("bone-map")
 def bone_map(window: Window):
     # the last one: the map stays open inside Character
     window.expand(CHARACTER)
-    window.press("momug.add_mannequin")
+    act(window, "add_mannequin")
     window.expand(CHARACTER, BONES)
     found = shot(window, "found")
     for choice in ("'left_wrist', []", "'right_knee', ['right_ankle']"):
@@ -227,7 +360,7 @@ def main() -> int:
     chosen.out.mkdir(parents=True, exist_ok=True)
     failed = 0
     bare = {"MOMUG_BACKEND_PYTHON": "", "MOMUG_STYLES": "MoMug styles", "MOMUG_CACHE": "MoMug cache"}
-    with windows.opened(**bare) as window:  # nothing is installed in the window's own folder
+    with windows.opened(SIZE, **bare) as window:  # nothing is installed in the window's own folder
         window.do("bpy.context.preferences.system.use_region_overlap = False")  # a plain background
         window.open_sidebar()
         for name in chosen.names or _all:

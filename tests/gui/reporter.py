@@ -184,7 +184,12 @@ def _start():
     path = _count("path of the file browser")
     bpy.types.SpaceFileBrowser.draw_handler_add(lambda: path(None, None), (), "UI", "POST_PIXEL")
     bpy.context.preferences.view.show_splash = False
-    bpy.context.preferences.system.viewport_aa = "OFF"  # every processor cycle counts where no graphics card is
+    # every processor cycle counts where no graphics card is
+    bpy.context.preferences.system.viewport_aa = "OFF"
+    for screen in bpy.data.screens:
+        for space in (area.spaces.active for area in screen.areas if area.type == "VIEW_3D"):
+            space.shading.type = "WIREFRAME"
+            space.overlay.show_overlays = False
     bpy.app.timers.register(_tick, persistent=True)
     threading.Thread(target=_listen, daemon=True).start()
 

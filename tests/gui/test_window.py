@@ -68,6 +68,26 @@ def test_reject_brings_back_what_was_there(window):
     assert after == before
 
 
+def test_what_one_press_makes_is_one_undo_step(window):
+    for _ in range(2):
+        window.press("momug.add_mannequin")
+    window.do("bpy.context.scene.momug.armature = None")
+    window.do("[thing.select_set(thing.type == 'ARMATURE') for thing in bpy.data.objects]")
+    window.type_into(".momug.prompt", WORDS)
+    window.press("momug.generate(")
+    window.until("len(bpy.data.actions) == 2")
+    assert window.ask("status()") == "2 armatures have a new motion."
+    window.press("momug.accept")
+    window.until("take()[0] == 'accepted'")
+    window.key("ctrl+z")
+    window.until("take()[0] == 'pending'")
+    window.key("ctrl+z")
+    window.until("not bpy.data.actions")
+    assert window.ask("sum(thing.type == 'ARMATURE' for thing in bpy.data.objects)") == 2
+    window.key("ctrl+shift+z")
+    window.until("len(bpy.data.actions) == 2")
+
+
 def test_caption_appears_and_becomes_the_prompt(window):
     make(window)
     window.press("momug.caption(")

@@ -108,7 +108,7 @@ class Window:
         os.close(questions)
         os.close(answers)
         self._replies = open(self._answers, encoding="utf-8")
-        self._places: dict[str, tuple[int, int]] = {}
+        self._places: dict[str, tuple[int, int]] = {}  # what the pointer met so far, and where
         self.ask("None")  # it is there
 
     def close(self) -> None:
@@ -189,6 +189,24 @@ class Window:
 
     # --- the sidebar
 
+    def resize(self, width: int) -> None:
+        """Drag the sidebar's left edge until it is ``width`` pixels wide, tabs included, or as near as it gets."""
+        left, top, now, height = self.ask("box()")
+        y = top + height // 2
+        self.point(left + 20, y)
+        self.ask("None")
+        self.point(left, y)
+        self.ask("None")
+        self.xdotool("mousedown", 1)
+        for x in (left + (now - width) // 2, left + now - width):
+            self.ask("None")
+            self.point(x, y)
+        self.ask("None")
+        self.xdotool("mouseup", 1)
+        self.ask("None")
+        self._places.clear()
+        self.redrawn()
+
     def open_sidebar(self) -> None:
         """Key N, and the tab MoMug."""
         self.key("n")
@@ -244,20 +262,24 @@ class Window:
 
     def find(self, wanted: str) -> tuple[int, int]:
         """Where on the screen the button is whose operator or property contains ``wanted``. Looks first near where it
-        was the last time."""
+        was met the last time."""
         left, top, width, height = self.ask("box()")
         inside = width - TABS
         columns = [left + int(inside * place) for place in (0.4, 0.8, 0.15, 0.6, 0.88, 0.93)]
         rows = list(range(top + 4, top + height, STEP))
-        if wanted in self._places:
-            x, y = self._places[wanted]
+        met = [place for told, place in self._places.items() if wanted in told]
+        if met:
+            x, y = met[-1]
             columns = [x, *(column for column in columns if column != x)]
             rows = [y, *sorted(rows, key=lambda row: abs(row - y))]
         for x in columns:
             for y in rows:
                 self.point(x, y)
-                if wanted in self.ask("hover()"):
-                    self._places[wanted] = x, y
+                told = self.ask("hover()")
+                if told:
+                    self._places.pop(told, None)
+                    self._places[told] = x, y
+                if wanted in told:
                     return x, y
         raise Lost(f"no button '{wanted}' in the sidebar")
 
