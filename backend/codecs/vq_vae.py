@@ -184,8 +184,13 @@ class VQVAE(nn.Module):
                 f"There is no motion code {int(wrong[0])}: this codec has 0 to {self.config.codes - 1}.",
                 "The codes may have been made by another codec: encode the motion again.",
             )
-        entries = sum(self.books[level].codes[codes[..., level]] for level in range(codes.shape[-1]))
-        return self.base.decode(self.after(entries))
+        return self.base.decode(self.after(self.entries(codes)))
+
+    def entries(self, codes: Tensor) -> Tensor:
+        """Codes (...,levels) to what they stand for, summed over the levels (...,D)."""
+        return sum(
+            book.codes[codes[..., level]] for level, book in zip(range(codes.shape[-1]), self.books, strict=False)
+        )
 
 
 @torch.no_grad()

@@ -157,7 +157,7 @@ class Decoder(nn.Module):
         if attention_mask.ndim == 2:
             causal = torch.ones(length, past + length, dtype=torch.bool, device=x.device).tril(past)
             attention_mask = attention_mask.bool()[:, None, None] & causal
-        cos, sin = self._angles(position_ids, x.dtype)
+        cos, sin = self.angles(position_ids, x.dtype)
         seen = [x]
         for number, block in enumerate(self.layers):
             x = block(x, cos, sin, attention_mask, cache, number)
@@ -165,7 +165,7 @@ class Decoder(nn.Module):
         seen[-1] = x = self.norm(x)
         return SimpleNamespace(last_hidden_state=x, hidden_states=tuple(seen) if output_hidden_states else None)
 
-    def _angles(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def angles(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Cosines and sines (B,1,S,head_dim) of the rotary embedding."""
         size = self.config.head_dim
         steps = torch.arange(0, size, 2, dtype=torch.int64, device=positions.device).float() / size

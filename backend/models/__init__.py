@@ -12,9 +12,13 @@ from backend.errors import BackendError
 from backend.language import base
 from backend.models import styles
 
-LABELS = {"momug": "MoMug (diffusion)", "llamo": "LLaMo (streaming)"}
+LABELS = {"momug": "MoMug (diffusion)", "llamo": "LLaMo (streaming)", "motiongpt": "MotionGPT (poses)"}
 TARGET_SECONDS = {"momug": 60.0}  # how long a motion that meets poses may be, where that is more than a sentence's
-CONDITIONS = {"momug": ["text", "timeline", "poses", "loop"], "llamo": ["text", "timeline"]}
+CONDITIONS = {
+    "momug": ["text", "timeline", "poses", "loop"],
+    "llamo": ["text", "timeline"],
+    "motiongpt": ["text", "timeline", "poses"],
+}
 
 
 def describe(checkpoints: Path | None = None) -> list[dict]:

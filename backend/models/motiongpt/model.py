@@ -1,0 +1,307 @@
+"""MotionGPT assembled: motion from text and poses, whole or while it is made, and captions."""
+
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from backend.codecs.causal_vae import STRIDE
+from backend.codecs.streaming import MotionStream, StreamingDecoder, join
+from backend.codecs.vq_vae import VQVAE
+from backend.errors import BackendError
+from backend.models import choosing
+from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress, Watcher
+from backend.models.momug.conditions import Conditions
+from backend.models.motiongpt import poses, sampling
+from backend.models.motiongpt.config import MotionGPTConfig
+from backend.models.motiongpt.network import MotionTokens
+from backend.models.motiongpt.text_half import TextHalf
+from backend.models.motiongpt.words import write_captions
+from backend.motion import features
+from backend.motion.pin import pin
+from backend.motion.plant import plant_feet
+from backend.motion.skeleton import CANONICAL_OFFSETS, Motion
+from backend.motion.target import Target
+from backend.protocol import FPS
+
+TRIES = 4  # of the preset that chooses the best
+CAPTIONS = 4  # sentences of which the truest is told
+PIECE = 4  # codec steps that a stream sends at once: 16 frames
+
+
+class MotionGPT:
+    """A MotionModel that also streams. codec: the VQ codec; tokens: the trained half; text: the frozen half."""
+
+    def __init__(self, config: MotionGPTConfig, codec: VQVAE, tokens: MotionTokens, text: TextHalf):
+        self.config, self.codec, self.tokens, self.text = config, codec, tokens, text
+        self.device = codec.base.mean.device
+
+    @property
+    def precision(self) -> str:
+        """Of the language model: "float32" or "bfloat16"."""
+        return str(next(self.text.language_model.parameters()).dtype).removeprefix("torch.")
+
+    # --- text and poses to motion
+
+    @torch.no_grad()
+    def generate(self, request: GenerateRequest, progress: Progress, cancelled: Cancelled) -> GenerateResult:
+        """``request.variations`` motions together. Raises BackendError, ``cancelled`` among others."""
+        began = time.perf_counter()
+        first = secrets.randbelow(2**31) if request.seed is None else request.seed
+        seeds = [first + i for i in range(request.variations)]
+        tries = self._preset(request.preset)["tries"]
+        drawn = [seed + k * 2**40 for seed in seeds for k in range(tries)]  # the first try is that of the seed itself
+        parts, target, keys, warnings = request.timeline or [(request.prompt, request.seconds)], None, [], []
+        if request.loop:
+            raise BackendError("bad_request", "MotionGPT makes no loops.", poses.OTHER_MODEL)
+        if request.target:
+            if len(parts) > 1:
+                raise BackendError("bad_request", "MotionGPT meets poses in one sentence, not in a timeline.")
+            target = request.target
+            parts = [(parts[0][0], target.frames / FPS)]
+            keys, warnings = poses.keys_of(self.codec, target, self.config.max_keys)
+        frames = [self._frames(seconds) for _, seconds in parts]
+        rows: list[Tensor] = [torch.zeros(0, self.config.levels, dtype=torch.int64)] * len(drawn)
+        segments, before = [0], None
+        for (sentence, _), told_frames in zip(parts, frames, strict=True):
+            ask = self._ask(sentence, told_frames, keys, request.guidance_scale, before)
+            made = self._answers(ask, drawn, progress, cancelled)
+            rows = [torch.cat([row, codes]) for row, codes in zip(rows, made, strict=True)]
+            # the sentences of a timeline change for all variations together: when the first one is done
+            if len(parts) > 1:
+                rows = [row[: len(rows[0])] if len(row) >= len(rows[0]) else _held(row, len(rows[0])) for row in rows]
+                before = torch.stack([self._last(row) for row in rows])
+            segments.append(len(rows[0]) * STRIDE)
+        written = time.perf_counter()
+        progress("decode", 0, 1)
+        total = None  # of a timeline: its sentences are whole tokens
+        if len(parts) == 1:
+            total = frames[0] or int(self.config.max_seconds * FPS)
+        free = [self._decode(row)[:total] for row in rows]
+        motions = [features.decode(found.numpy()) for found in free]
+        sentences = [sentence for sentence, _ in parts]
+        grouped = [motions[i : i + tries] for i in range(0, len(motions), tries)]
+        chosen, unmet = choosing.choose(sentences, segments[:-1], grouped)
+        kept = [i * tries + best for i, best in enumerate(chosen)]
+        motions, unpinned = [motions[i] for i in kept], []
+        if target:
+            conditions = Conditions(self.codec.base, target, False, target.frames)
+            motions = [
+                conditions.placed(free[i][None].to(self.device), [motion])[0]
+                for i, motion in zip(kept, motions, strict=True)
+            ]
+            unpinned = motions
+        motions = [self._met(motion, target) for motion in motions]
+        done = time.perf_counter()
+        timings = {"write": written - began, "decode": done - written}
+        return GenerateResult(motions, seeds, timings, warnings + unmet, segments[:-1], unpinned)
+
+    def _met(self, motion: Motion, target: Target | None) -> Motion:
+        """Given poses met exactly, feet planted."""
+        if target is None:
+            return plant_feet(motion)
+        return plant_feet(pin(motion, target), target.joints.any(1) | target.place.any(1))
+
+    def _ask(
+        self, sentence: str, frames: int | None, keys: list, scale: float | None, before: Tensor | None = None
+    ) -> sampling.Ask:
+        scale = self.config.guidance_scale if scale is None else scale
+        words = [self.text.told(sentence, bool(keys))] + ([self.text.told("", bool(keys))] if scale != 1.0 else [])
+        lengths = torch.tensor([len(w) for w in words], device=self.device)
+        states = torch.nn.utils.rnn.pad_sequence(words, batch_first=True)
+        prefix = self.tokens.read(states, torch.arange(states.shape[1], device=self.device) < lengths[:, None])
+        count = sampling.OPEN if frames is None else self._tokens(frames)
+        return sampling.Ask(prefix, count, keys, before, scale)
+
+    def _answers(
+        self, ask: sampling.Ask, seeds: list[int], progress: Progress, cancelled: Cancelled, constrained: bool = True
+    ) -> list[Tensor]:
+        """Codes (n,levels), n codec steps, of one answer a seed."""
+        limit = self.longest if ask.tokens == sampling.OPEN else ask.tokens
+        least = self._tokens(int(self.config.min_seconds * FPS))
+        said, made = [], []
+        for tokens, codes in sampling.write(self.tokens, ask, seeds, limit, self._settings, least, constrained):
+            stop_if(cancelled)
+            progress("write", len(said), limit)
+            said.append(tokens.cpu())
+            made.append(codes.cpu())
+            if len(said) == limit or (torch.stack(said) >= self.config.codes).any(0).all():
+                break
+        tokens, codes = torch.stack(said, 1), torch.stack(made, 1)
+        ends = [(row >= self.config.codes).nonzero() for row in tokens]
+        rows = [row[: int(end[0]) if len(end) else limit] for row, end in zip(codes, ends, strict=True)]
+        return [row.reshape(-1, self.config.levels) for row in rows]
+
+    def _last(self, codes: Tensor) -> Tensor:
+        """Entries (patch*D,) of the last token of codes (n,levels)."""
+        return self.tokens.vectors(codes[-self.config.patch :].flatten().to(self.device))
+
+    @torch.no_grad()
+    def stream(
+        self, request: GenerateRequest, watcher: Watcher, progress: Progress, cancelled: Cancelled
+    ) -> GenerateResult:
+        """One motion, 16 frames at a time, for ``request.seconds`` or until it ends by itself or by the watcher.
+
+        Another sentence of the watcher holds from the next piece on. Feet are not planted, which needs to know what
+        comes. Raises BackendError, ``cancelled`` among others.
+        """
+        seed = secrets.randbelow(2**31) if request.seed is None else request.seed
+        if request.target or request.timeline or request.loop:
+            raise BackendError("bad_request", "What is watched while it is made follows one sentence at a time.")
+        wanted = None if request.seconds is None else round(request.seconds * FPS)
+        decoder, lay = StreamingDecoder(self.codec.base), MotionStream()
+        pieces, segments, frames, waiting = [], [], 0, []
+        timings = {"write": 0.0, "decode": 0.0, "wait": 0.0}
+        clock = time.perf_counter()
+        for sentence, codes in self._endless(request, wanted, seed, watcher, cancelled):
+            if codes is not None:
+                waiting.append(codes)
+            if not waiting or (codes is not None and sum(map(len, waiting)) < PIECE):
+                continue
+            written = time.perf_counter()
+            entries = self.codec.entries(torch.cat(waiting)[None])
+            found = decoder(self.codec.after(entries))[0].cpu().numpy()
+            piece = lay(found[: None if wanted is None else wanted - frames])
+            if not segments or sentence != segments[-1][0]:
+                segments.append((sentence, frames))
+            waiting, frames = [], frames + piece.frames
+            pieces.append(piece)
+            shown = time.perf_counter()
+            watcher.emit(piece)
+            progress("stream", frames, wanted or 0)
+            timings["write"] += written - clock
+            timings["decode"] += shown - written
+            clock = time.perf_counter()
+            timings["wait"] += clock - shown
+            if watcher.stopped() or (wanted is not None and frames >= wanted):
+                break
+        if not pieces:
+            raise BackendError("cancelled", "The motion was stopped before its first frame.", retryable=True)
+        return GenerateResult([join(pieces)], [seed], timings, [], [frame for _, frame in segments])
+
+    def _endless(
+        self, request: GenerateRequest, wanted: int | None, seed: int, watcher: Watcher, cancelled: Cancelled
+    ) -> Iterator[tuple[str, Tensor | None]]:
+        """(sentence, codes (patch,levels)) token by token; (sentence, None) where an answer ends: what waits is to be
+        sent.
+
+        An answer ends with its sentence, or when it is as long as one can be; the next goes on from its last token.
+        """
+        before, done, part = None, 0, 0
+        total = None if wanted is None else self._tokens(wanted)
+        while not watcher.stopped():
+            sentence, ended = watcher.prompt(), False
+            left = None if total is None else min(total - done, self.longest)
+            frames = None if left is None else left * STRIDE * self.config.patch
+            ask = self._ask(sentence, frames, [], request.guidance_scale, before)
+            answer = sampling.write(self.tokens, ask, [seed + part * 2**40], left or self.longest, self._settings)
+            for count, (tokens, codes) in enumerate(answer, 1):
+                stop_if(cancelled)
+                if int(tokens[0]) >= self.config.codes:
+                    ended = True
+                    break
+                before, done = self.tokens.vectors(codes[0]), done + 1
+                yield sentence, codes[0].view(-1, self.config.levels)
+                if watcher.stopped() or watcher.prompt() != sentence or count == (left or self.longest):
+                    break
+            yield sentence, None
+            part += 1
+            if (ended and total is None) or (total is not None and done >= total):
+                return
+
+    # --- motion to text
+
+    @torch.no_grad()
+    def caption(self, motion: Motion, progress: Progress, cancelled: Cancelled) -> str:
+        """One sentence about a canonical 30 fps motion; of one longer than ten seconds, about its beginning.
+
+        Of several that are written, the one that holds best against what can be measured.
+        """
+
+        def on_token(index: int) -> None:
+            stop_if(cancelled, "The caption was cancelled.")
+            progress("caption", index, 0)
+
+        codes = self.encode(motion)
+        codes = codes[: len(codes) // self.config.patch * self.config.patch]
+        vectors = self.tokens.vectors(codes.reshape(-1, self.config.patch * self.config.levels))
+        written = write_captions(self.text, self.tokens, vectors, CAPTIONS, on_token)
+        return choosing.truest(written, motion.slice(0, min(motion.frames, int(self.config.max_seconds * FPS))))
+
+    @torch.no_grad()
+    def encode(self, motion: Motion) -> Tensor:
+        """Codes (n,levels) of a canonical motion, at most ``max_seconds`` long. Raises BackendError ``bad_motion``."""
+        frames = min(motion.frames, int(self.config.max_seconds * FPS)) // STRIDE * STRIDE
+        if frames < int(self.config.min_seconds * FPS) // STRIDE * STRIDE:
+            raise BackendError(
+                "bad_motion", f"The motion is too short: at least {self.config.min_seconds:g} s are needed."
+            )
+        same = Motion(
+            motion.rotations[:frames], motion.translation[:frames], CANONICAL_OFFSETS, FPS, motion.contacts[:frames]
+        )
+        return self.codec.encode(torch.from_numpy(features.encode(same)).to(self.device)[None])[0]
+
+    # --- small things
+
+    @property
+    def longest(self) -> int:
+        """Tokens of one answer at most."""
+        return self._tokens(int(self.config.max_seconds * FPS))
+
+    def _tokens(self, frames: int) -> int:
+        """Tokens that hold so many frames."""
+        return -(-frames // (STRIDE * self.config.patch))
+
+    @property
+    def _settings(self) -> sampling.Settings:
+        return sampling.Settings(self.config.temperature, self.config.top_p)
+
+    def _decode(self, codes: Tensor) -> Tensor:
+        """Codes (n,levels) of the codec to features (4n,155)."""
+        found = self.codec.decode(codes[None].to(self.device))[0]
+        if not torch.isfinite(found).all():
+            raise BackendError("internal", "The model produced numbers that are not finite.", "Try another seed.", True)
+        return found.cpu()
+
+    def _frames(self, seconds: float | None) -> int | None:
+        low, high = self.config.min_seconds, self.config.max_seconds
+        if seconds is not None and not low <= seconds <= high:
+            raise BackendError(
+                "bad_duration", f"The length must be between {low:g} and {high:g} seconds, not {seconds:g}."
+            )
+        return None if seconds is None else round(seconds * FPS)
+
+    def _preset(self, name: str | None) -> dict:
+        found = {preset["name"]: preset for preset in presets()}
+        name = name or self.config.default_preset
+        if name not in found:
+            raise BackendError(
+                "bad_request", f"There is no preset called {name!r}.", f"Choose one of: {', '.join(found)}."
+            )
+        return found[name]
+
+
+def presets() -> list[dict]:
+    """What the panel offers: of how many tries the best is chosen (``choosing``)."""
+    fast = {"name": "fast", "label": "Fast", "tries": 1}
+    return [fast, {"name": "best", "label": f"Best of {TRIES}", "tries": TRIES}]
+
+
+def stop_if(cancelled: Cancelled, told: str = "The generation was cancelled.") -> None:
+    if cancelled():
+        raise BackendError("cancelled", told, retryable=True)
+
+
+def _held(codes: Tensor, steps: int) -> Tensor:
+    """Codes (n,levels) as long as ``steps``: the last one stays."""
+    return torch.cat([codes, codes[-1:].expand(steps - len(codes), -1)])
+
+
+def load_checkpoint(folder: Path, device: str = "auto", precision: str = "auto") -> MotionGPT:
+    """Load a MotionGPT checkpoint folder; see ``backend.models.load`` for arguments and errors."""
+    from backend.models.motiongpt import checkpoint  # which knows this module
+
+    return checkpoint.load(folder, device, precision)
