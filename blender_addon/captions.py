@@ -269,7 +269,7 @@ def _tell(queue: Queue) -> None:
     elif queue.failed:
         name, why = queue.failed[0]
         runtime.show_error(
-            Error("partly", f"Without a caption: {len(queue.failed)} of {total}. '{name}': {why}", "See the log.")
+            Error("partly", f"Without a caption: {len(queue.failed)} of {total}." + f" '{name}': {why}", "See the log.")
         )
     elif total > 1:
         runtime.tell(f"{total} captions were made.")

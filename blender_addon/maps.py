@@ -28,8 +28,8 @@ def detect(armature, forget_choices: bool = False) -> str:
     fresh = editing.detected(automatic, None if forget_choices else stored)
     stored_map.write(armature, fresh)
     found = sum(bool(names) for names in fresh.joints.values())
-    kept = f"; your own choice: {len(fresh.edited)}" if fresh.edited else ""
-    return f"Joints with a bone: {found} of {len(canonical.JOINTS)}{kept}."
+    told = f"Joints with a bone: {found} of {len(canonical.JOINTS)}."
+    return f"{told} " + f"Your own choice: {len(fresh.edited)}." if fresh.edited else told
 
 
 def clear(armature) -> None:

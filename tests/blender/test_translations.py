@@ -58,14 +58,26 @@ def test_a_sentence_with_values(addon, chinese):
 def test_what_is_added_to_a_sentence(addon, chinese):
     said = tr("'walk' is on Hero; the timeline now ends at frame 90. Caption them first.")
     assert said == "“walk”已放到 Hero 上；时间线现在结束于第 90 帧。请先生成描述。"
-    assert tr("Joints with a bone: 5 of 22; your own choice: 2.") == (
-        "有对应骨骼的关节：22 个中的 5 个；您自己的选择：2 个。"
+    assert tr("Joints with a bone: 5 of 22. Your own choice: 2.") == (
+        "有对应骨骼的关节：22 个中的 5 个。您自己的选择：2 个。"
     )
     assert tr("Joints with a bone: 22 of 22.") == "有对应骨骼的关节：22 个中的 22 个。"
     assert tr("The next motion meets 2 poses and follows 'Path', frames 1 to 40.") == (
         "下一个动作满足 2 个姿态，沿“Path”行进，第 1 到 40 帧。"
     )
     assert tr("The left hand goes through the body for 0.5 s, up to 3 cm.") == "左手穿过身体 0.5 秒，最深 3 厘米。"
+
+
+def test_sentences_with_the_number_last(addon, chinese):
+    assert tr("Blocks: 1, 3.0 s") == "段落：1 个，3.0 秒"
+    assert tr("Cancelled. Captions made: 1.") == "已取消。已生成的描述：1 条。"
+    assert tr("Joints found: 3 of 4; the others are looked for.") == "已找到的关节：4 个中的 3 个；其余的另行查找。"
+    assert tr("'Hero' has only some of the bones that 'walk' moves: 1 of 20.") == (
+        "“Hero”只有“walk”所驱动的一部分骨骼：20 个中的 1 个。"
+    )
+    assert tr("Smaller ones: 40") == "较小的：40 个" and tr("Joints changed: 1.") == "已更改的关节：1 个。"
+    said = tr("The asset libraries can be searched now. Actions: 1, files: 2.")
+    assert said == "现在可以搜索资产库。动作：1 个，文件：2 个。"
 
 
 def test_poll_messages_lack_the_full_stop(addon, chinese):
@@ -75,7 +87,7 @@ def test_poll_messages_lack_the_full_stop(addon, chinese):
 
 def test_reasons_inside_of_sentences_and_sentences_in_a_row(addon, chinese):
     said = tr("Without a caption: 2 of 3. 'walk': The action 'walk' does not animate 'Hero'.")
-    assert said == "没有描述：3 个中的 2 个。“walk”：动作“walk”不驱动“Hero”。"
+    assert said == "没有描述：3 个中的 2 个。'walk'：动作“walk”不驱动“Hero”。"
     assert tr("Caption them first. See the log.") == "请先生成描述。请查看日志。"
     assert tr("Making the motion 3/10") == "正在制作动作 3/10"
     assert tr("Hero: 'Hero' has no bones.") == "Hero：“Hero”没有骨骼。"
