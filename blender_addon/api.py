@@ -7,20 +7,24 @@ They may be called from Blender's main thread only. Whatever goes wrong is an :c
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 
 import bpy
 
-from . import ask, captions, commit, live, properties, results, rework, runtime, styles, watching
+from . import ask, captions, commit, live, maps, properties, results, rework, runtime, styles, watching
 from .exchange import export_motion as export
 from .exchange import import_motion
 from .library import rank
-from .rig import RigError
+from .retarget import CanonicalMotion
+from .rig import RigError, canonical
 from .scene import assets, takes
+from .scene import capture as scene_capture
 from .service import Error
 
-__all__ = ["Error", "accept", "again", "animate", "bone_map", "caption", "change", "configure", "export",
-           "find", "import_motion", "in_between", "mark_asset", "regenerate", "reject", "reroll", "shutdown", "stream",
-           "timings", "train_style", "wait"]  # fmt: skip
+__all__ = ["Error", "accept", "again", "animate", "bone_map", "caption", "capture", "change", "configure", "export",
+           "find", "import_motion", "in_between", "load_bone_map", "mark_asset", "regenerate", "reject", "reroll",
+           "save_bone_map", "set_bones", "shutdown", "stream", "timings", "train_style", "wait",
+           "warnings"]  # fmt: skip
 
 
 def animate(
@@ -214,7 +218,7 @@ def stream(
     *,
     seconds: float | None = None,
     seed: int | None = None,
-    model: str = "llamo",
+    model: str | None = None,
     preset: str | None = None,
     steps: int | None = None,
     guidance_scale: float | None = None,
@@ -230,7 +234,7 @@ def stream(
     keys. In the loop ``steer("a person turns left")`` changes what happens from there on, ``stop()`` ends the motion
     and keeps what the loop has seen, ``cancel()`` takes it away again; see :class:`watching.Stream`. seconds: None goes
     on until the model ends the motion or somebody stops it, ten minutes at most. ahead: seconds that the model may be
-    ahead of the loop; a new prompt is seen so much later. Models that stream say so (``streams``). The rest is as for
+    ahead of the loop; a new prompt is seen so much later. model: None is the first that can do this. The rest is as for
     :func:`animate`; ``loop`` and ``in_place`` are for :func:`change` afterwards. Raises Error; what had come when the
     model failed stays on the armature, until :func:`reject` takes it away.
     """
@@ -239,7 +243,7 @@ def stream(
         prompt,
         seconds=seconds,
         seed=seed,
-        model=model,
+        model=live.first_model() if model is None else model,
         preset=preset,
         steps=steps,
         guidance_scale=guidance_scale,
@@ -322,6 +326,25 @@ def caption(
     return runtime.wait(task, progress)
 
 
+def capture(
+    armature: bpy.types.Object,
+    *,
+    action: bpy.types.Action | None = None,
+    frame_range: "tuple[int, int] | None" = None,
+) -> CanonicalMotion:
+    """The animation of ``armature`` as numbers, on the 22 joints that every model here speaks of.
+
+    rotations (T,22,4), quaternions w x y z relative to the parent; translation (T,3) of the pelvis in metres, Y up, +Z
+    the way the rest pose faces; rest_offsets (22,3); contacts (T,4); 30 frames a second. action: another than the
+    active one; frame_range: first and last frame, all of it when None. Raises Error.
+    """
+    try:
+        results.require_map(armature)
+        return scene_capture.capture(armature, action, frame_range)
+    except RigError as error:
+        raise Error("bad_motion", str(error)) from error
+
+
 def mark_asset(action: bpy.types.Action) -> None:
     """Make an action an asset: its caption becomes the description, the caption's words become tags; what somebody else
     wrote there stays. Raises Error for an action of another file."""
@@ -363,6 +386,34 @@ def bone_map(armature: bpy.types.Object) -> dict[str, str | list[str] | None]:
     except RigError as error:
         raise Error("bad_armature", str(error)) from error
     return {joint: (names[0] if len(names) == 1 else list(names)) or None for joint, names in joints.items()}
+
+
+def set_bones(armature: bpy.types.Object, joint: str, bones: "str | Sequence[str]") -> None:
+    """Say which bones carry one of the 22 joints (a name of :func:`bone_map`), from the root outwards; an empty list
+    for none. It is kept with the armature and wins over what the matcher finds. Raises Error."""
+    if joint not in canonical.JOINTS:
+        raise Error("bad_request", f"There is no joint '{joint}'.", f"One of {', '.join(canonical.JOINTS)}.")
+    _map(maps.choose, armature, joint, [bones] if isinstance(bones, str) else list(bones))
+
+
+def save_bone_map(armature: bpy.types.Object, path: "str | Path") -> Path:
+    """Write the map of ``armature``, its own choices included, as JSON; returns the path. Raises Error."""
+    path = Path(bpy.path.abspath(str(path))).expanduser().absolute()
+    _map(maps.save, armature, path)
+    return path
+
+
+def load_bone_map(armature: bpy.types.Object, path: "str | Path") -> str:
+    """Take over the map of a file; a sentence about what fitted. Raises Error, with nothing changed, for a file that is
+    no map or one of another figure."""
+    return _map(maps.load, armature, Path(bpy.path.abspath(str(path))).expanduser().absolute())
+
+
+def _map(what: Callable, armature: bpy.types.Object, *arguments: object) -> "str | None":
+    try:
+        return what(armature, *arguments)
+    except RigError as error:
+        raise Error("bad_armature", str(error)) from error
 
 
 def configure(*, command: Sequence[str] | None = None, python: str | None = None) -> None:

@@ -1,7 +1,8 @@
 """A backend that obeys the protocol without a model, and misbehaves on demand. Standard library only.
 
 Run it in place of ``python -m backend serve``: ``python tests/fake_backend.py [--mode MODE] [--steps N] [--delay S]``;
-the environment variables MOMUG_FAKE_MODE, MOMUG_FAKE_STEPS and MOMUG_FAKE_DELAY do the same. The motion is a procedural
+the environment variables MOMUG_FAKE_MODE, MOMUG_FAKE_STEPS and MOMUG_FAKE_DELAY do the same; MOMUG_FAKE_LLAMO
+installs LLaMo too. The motion is a procedural
 walk (a run when the prompt says so) that depends only on prompt, seconds and seed. Given poses and places are met by
 jumping there; a timeline is its prompts one after another. A stream sends eight frames at a time, ``--delay`` apart.
 
@@ -52,8 +53,12 @@ MODELS = [
         "available": available,
         "reason": "" if available else "Its checkpoint is not installed.",
     }
-    for name, label, available in (("momug", "MoMug", True), ("llamo", "LLaMo", False))
+    for name, label, available in (("momug", "MoMug", True), ("llamo", "LLaMo", "MOMUG_FAKE_LLAMO" in os.environ))
 ]
+
+
+def available(name: object) -> bool:
+    return all(model["available"] for model in MODELS if model["name"] == name)
 
 
 def axis_rotation(axis: int, radians: float) -> tuple[float, float, float, float]:
@@ -227,7 +232,7 @@ class FakeBackend:
                 self.send(
                     protocol.ERROR, number, code="cancelled", message="The job was cancelled.", hint="", retryable=True
                 )
-            elif self.mode == "error" or job.message.header.get("model") == "llamo":
+            elif self.mode == "error" or not available(job.message.header.get("model")):
                 label = "MoMug" if self.mode == "error" else "LLaMo"
                 self.send(
                     protocol.ERROR,

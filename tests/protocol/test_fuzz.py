@@ -1,5 +1,7 @@
-"""20,000 frames that nobody should send, to the real server in a real process: it answers, stays, and does not grow."""
+"""20,000 frames that nobody should send, to the real server in a real process: it answers, stays, and does not grow.
+And 20,000 replies to the add-on's side."""
 
+import io
 import json
 import os
 import random
@@ -7,11 +9,14 @@ import struct
 import subprocess
 import sys
 import threading
+import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from blender_addon.client import protocol
+from blender_addon.client import Session, protocol
+from blender_addon.client.jobs import FINISHED, RUNNING, Job
 
 SCRIPT = Path(__file__).with_name("stub_server.py")
 FRAMES = 20_000
@@ -104,3 +109,65 @@ def test_twenty_thousand_frames(tmp_path, root):
         process.stdout.close()
     said = (tmp_path / "stderr").read_text(encoding="utf-8", errors="replace")
     assert "Traceback" not in said, said[said.index("Traceback") :][:3000]
+
+
+REPLIES = ["result", "result", "partial", "partial", "progress", "error", "ack", "pong", "hello", "generate", ""]
+TOLD = ["motions", "frames", "first", "fps", "seed", "body", "text", "prompt", "phase", "step", "total", "code", "id",
+        "message", "hint", "retryable", "capabilities", "warnings", "timings", "segments", "arrays"]  # fmt: skip
+GOOD = {"motions": [{"frames": 2, "fps": 30.0, "seed": 1}], "frames": 2, "first": 0, "fps": 30.0, "seed": 1}
+GOOD |= {"text": "a", "prompt": "a walk", "phase": "denoise", "step": 1, "total": 2}
+CARRIED = {"rotations": [2, 22, 4], "translation": [2, 3], "contacts": [2, 4], "rest_offsets": [22, 3]}
+
+
+def reply(rng: random.Random) -> bytes:
+    """Something like an answer, with a few things wrong."""
+    header = {"type": rng.choice(REPLIES), "id": 1, **GOOD}
+    prefix = "" if header["type"] == "partial" else "0/"
+    shapes = {name if name == "rest_offsets" else prefix + name: shape for name, shape in CARRIED.items()}
+    for _ in range(rng.randrange(3)):
+        header[rng.choice(TOLD)] = rng.choice(WORDS)
+    for _ in range(rng.randrange(2)):
+        shapes[rng.choice([*shapes, "x"])] = [rng.choice([0, 1, 2, 3, 4, 22]) for _ in range(rng.randrange(4))]
+    if rng.random() < 0.7:
+        kinds = [(name, "float32" if rng.random() < 0.95 else rng.choice(list(protocol.DTYPES))) for name in shapes]
+        header["arrays"] = [{"name": name, "dtype": kind, "shape": shapes[name]} for name, kind in kinds]
+        body = b""
+        for name, kind in kinds:
+            size = protocol.DTYPES[kind]
+            for length in shapes[name]:
+                size *= length
+            body += struct.pack("<f", rng.choice([1.0, 0.5])) * (size // 4) + b"\0" * (size % 4)
+        if rng.random() < 0.2:
+            body = rng.randbytes(len(body))
+    else:
+        body = b""
+    return frame(json.dumps(header).encode(), body)
+
+
+def test_twenty_thousand_replies():
+    pytest.importorskip("numpy")
+    session, rng, ends = Session(["nothing"]), random.Random(20261123), {}
+    link = SimpleNamespace(ready=True, send=lambda pieces: None, failure=None)
+    session._link = link
+    held = []
+    for number in range(FRAMES):
+        if number in (1000, FRAMES - 1):
+            tracemalloc.start()
+        job = Job(1, rng.choice(["generate", "caption", "read", "stream", "load"]), {}, [], session.cancel)
+        session._jobs = {1: job}
+        link.ready = rng.random() > 0.02
+        try:
+            for message in iter(protocol.FrameReader(io.BytesIO(reply(rng) + reply(rng))).read, None):
+                session._receive(link, message)
+        except protocol.ProtocolError as error:
+            assert str(error).endswith("."), error
+            ends["refused"] = ends.get("refused", 0) + 1
+        assert job.state in (*FINISHED, RUNNING, "queued")
+        ends[job.state] = ends.get(job.state, 0) + 1
+        session.drain()
+        if number in (1000, FRAMES - 1):
+            held.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    assert min(ends.get(state, 0) for state in ("done", "failed", "running", "refused")) > FRAMES / 100, ends
+    assert max(held) < 1 << 20 and not session._events and not session._steers
+    session._jobs, session._link = {}, None

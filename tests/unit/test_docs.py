@@ -96,3 +96,10 @@ def test_tests_that_answer_complaints_exist():
         tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
         functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
         assert test in functions, f"{file} has no {test}"
+
+
+def test_tests_of_the_faults_exist():
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (DOCS / "faults.md").read_text(encoding="utf-8"))
+    assert len(named) >= 25
+    for file, test in named:
+        assert re.search(rf"^def {test}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), f"{file}::{test}"
