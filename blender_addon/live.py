@@ -132,7 +132,8 @@ class Live:
         busy: why nothing may be touched now; then nothing is, and the model waits.
         """
         job = self.task.job
-        if self.task.dropped or job.state == CANCELLED:
+        now = job.state  # before what has come is taken: all of it is here when this says that it is over
+        if self.task.dropped or now == CANCELLED:
             self._put_back()
             return not job.finished
         for piece in job.incoming.take():
@@ -141,7 +142,7 @@ class Live:
         if busy:
             self._clock = 0.0
             return True
-        if job.state == FAILED:
+        if now == FAILED:
             self._keep_after_failure()
             return False
         armature = self._armature()
@@ -150,8 +151,8 @@ class Live:
             return True
         self._lay(armature)
         if self.play and self.state != ENDING:
-            self._play()
-        if job.state != DONE:
+            self._play(now == DONE)
+        if now != DONE:
             return True
         return self.state != ENDING and (bool(self._queue) or (self.play and self.head < self.laid - 1))
 
@@ -245,12 +246,12 @@ class Live:
 
     # --- the clock
 
-    def _play(self) -> None:
+    def _play(self, complete: bool) -> None:
         now = time.monotonic()
         if self.state == LOADING and self.laid:
             self.state = BUFFERING
         if self.state in (BUFFERING, WAITING) or not self._clock:
-            ready = self.buffered >= BUFFER or self.task.job.finished
+            ready = self.buffered >= BUFFER or complete
             if not self.laid or not ready:
                 return
             self.state, self._clock = PLAYING, now - (self.head + 1) / self.fps
@@ -259,7 +260,7 @@ class Live:
         wanted = int((now - self._clock) * self.fps)
         if wanted >= self.laid:
             wanted = self.laid - 1
-            if not self.task.job.finished and not self._queue:
+            if not complete and not self._queue:
                 self.state = WAITING
                 self.empties += 1
         if wanted > self.head:
@@ -371,6 +372,26 @@ def why_not(model: str) -> str:
     if others:
         return f"{label} cannot show a motion while it is made: choose {others} as the model"
     return f"{label} cannot show a motion while it is made"
+
+
+def first_model() -> str:
+    """The first model that can be watched while it works. Starts the backend and waits for it, when it has not told
+    its models yet. Raises Error."""
+    if not service.models():
+        session = service.session()
+        if not session.wait_ready(session.hello_timeout):
+            failure = session.failure
+            raise (
+                Error(failure.code, failure.message, failure.hint, failure.details)
+                if failure
+                else Error("no_hello", "The backend did not answer in time.")
+            )
+        service.remember_capabilities()
+    able = [one["name"] for one in service.models() if one.get("streams")]
+    usable = [name for name in able if service.model_info(name).get("available", True)]
+    if not able:
+        raise Error("bad_request", "No model can show a motion while it is made.")
+    return (usable or able)[0]
 
 
 def active() -> "Live | None":

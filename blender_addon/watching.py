@@ -22,16 +22,16 @@ class Stream:
     def __next__(self) -> "tuple[int, int]":
         self._live.use(self._told)
         try:
-            while not self._task.finished:
+            while self._live.laid <= self._told and not self._task.finished:
                 self._pump()
-                if self._live.laid > self._told:
-                    new = self._live.first + self._told, self._live.first + self._live.laid - 1
-                    self._told = self._live.laid
-                    return new
         except BaseException:
             self.cancel()
             raise
-        if self._task.error is not None:
+        if self._live.laid > self._told and not self._task.dropped:
+            new = self._live.first + self._told, self._live.first + self._live.laid - 1
+            self._told = self._live.laid
+            return new
+        if self._task.error is not None and not self._task.dropped:
             raise self._task.error
         raise StopIteration
 
