@@ -78,3 +78,18 @@ def snapshot() -> dict:
 @pytest.fixture(name="snapshot")
 def snapshot_fixture():
     return snapshot
+
+
+@pytest.fixture
+def thirty_frames_a_second(addon):
+    import bpy
+
+    bpy.context.scene.render.fps = 30
+
+
+@pytest.fixture
+def mine(mannequin):
+    """The mannequin's action, with keys of an artist."""
+    from blender.artist import own_keys
+
+    return own_keys(mannequin)

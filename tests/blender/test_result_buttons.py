@@ -3,8 +3,8 @@
 import bpy
 import numpy as np
 import pytest
+from blender.artist import keys_of, own_keys, state
 from blender.scenes import tick_until_done
-from blender.test_commit import keys_of, own_keys, state
 from figures import walk
 
 from blender_addon import api, commit, properties, results, runtime
