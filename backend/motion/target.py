@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backend.motion.skeleton import CANONICAL_OFFSETS
+from backend.errors import BackendError
+from backend.motion.skeleton import CANONICAL_OFFSETS, Motion
+from backend.protocol import FPS
 
 
 @dataclass
@@ -40,3 +42,28 @@ class Target:
 
     def __bool__(self) -> bool:
         return bool(self.joints.any() or self.place.any())
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """As the ``target/...`` arrays of a generate message."""
+        fields = {"rotations": self.rotations, "translation": self.translation}
+        masks = {"joints": self.joints, "place": self.place}
+        found = {f"target/{name}": array.astype(np.float32) for name, array in fields.items()}
+        return found | {f"target/{name}": array.astype(np.uint8) for name, array in masks.items()}
+
+
+def of_poses(poses: list[tuple[float, Motion]], seconds: float) -> Target:
+    """A target of ``seconds`` that asks for poses, the first frames of motions, at times in seconds: all rotations, the
+    heading among them, and the height over the ground; where they happen is free.
+
+    Raises BackendError ``bad_request`` for a time outside the motion and for two poses at one time.
+    """
+    target = Target.empty(max(1, round(seconds * FPS)))
+    for at, motion in poses:
+        if not 0 <= at <= seconds:
+            raise BackendError("bad_request", f"The pose at {at:g} s lies outside the motion of {seconds:g} s.")
+        frame = min(round(at * FPS), target.frames - 1)
+        if target.joints[frame].any():
+            raise BackendError("bad_request", f"Two poses are given at {at:g} s.", "Give one of them another time.")
+        target.rotations[frame], target.translation[frame] = motion.rotations[0], motion.translation[0]
+        target.joints[frame], target.place[frame, 1] = True, True
+    return target
