@@ -60,7 +60,7 @@ def generate(options: argparse.Namespace) -> None:
     if options.out.suffix.lower() not in formats.WRITERS:  # told before the work, not after
         raise BackendError("bad_file", f"{options.out.name}: the file has to be {', '.join(formats.WRITERS)}.")
     capabilities = requests.available_model(options.model, models.describe(paths.checkpoints_folder()))
-    request = requests.generate_request(fields, capabilities)
+    request = requests.generate_request(fields, capabilities, _given_poses(options))
     started = time.monotonic()
     model = models.load(options.model, options.device, options.precision)
     timings = {"load": time.monotonic() - started}
@@ -77,6 +77,22 @@ def generate(options: argparse.Namespace) -> None:
     for warning in result.warnings:
         print(f"note: {warning}")
     print("seconds: " + ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in timings.items()))
+
+
+def _given_poses(options: argparse.Namespace) -> dict:
+    """The arrays of --key, none without it."""
+    if not options.key:
+        return {}
+    from backend.motion import formats
+    from backend.motion.target import of_poses
+
+    if options.seconds is None:
+        raise BackendError("bad_duration", "Poses need to know how long the motion is.", "Give --seconds.")
+    times = [_seconds(told) for told, _ in options.key]
+    if None in times:
+        raise BackendError("bad_request", "A pose needs a time in seconds.")
+    poses = [(at, formats.read(Path(file))) for at, (_, file) in zip(times, options.key, strict=True)]
+    return of_poses(poses, options.seconds).arrays()
 
 
 def _seconds(told: str) -> float | None:
@@ -334,6 +350,13 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         metavar=("PROMPT", "SECONDS"),
         help='what comes next in the same motion; may be given often; SECONDS may be "auto"',
+    )
+    one.add_argument(
+        "--key",
+        nargs=2,
+        action="append",
+        metavar=("SECONDS", "FILE"),
+        help="a pose to meet at that time: the first frame of a motion file; may be given often",
     )
     one.add_argument("--loop", action="store_true", help="the end leads into the beginning")
     one.add_argument("--style", metavar="NAME", help="a style pack that is installed")
