@@ -118,19 +118,24 @@ def start_animate(
     fields = checked(prompt, **asked)
     require_map(armature)
     require_room(armature, options)
+    seconds = fields["seconds"]
+    if "timeline" in fields and (poses or path is not None or keep_bones) and not frames:
+        lengths = [part["seconds"] for part in fields["timeline"]]
+        if None in lengths:
+            raise Error("bad_request", "A timeline that meets poses, a path or bones needs the seconds of each block.",
+                        "Switch Auto off, or give the frames that it fills.")  # fmt: skip
+        seconds = sum(lengths)
     wish = conditions.for_motion(
         armature,
         scene,
         fields["model"],
-        seconds=fields["seconds"],
+        seconds=seconds,
         first=first,
         last=first + frames - 1 if frames else None,
         given_poses=poses,
         path=path,
         keep=keep_bones,
     )
-    if wish is not None and "timeline" in fields:
-        raise Error("bad_request", "A timeline cannot meet poses, paths or bones that stay yet.", "Do one of them.")
     if keep_bones and options.destination == takes.ACTION:
         raise Error(
             "bad_request",

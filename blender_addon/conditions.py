@@ -1,6 +1,6 @@
 """What the artist wants a motion to meet - poses, a path, bones that stay - as the model and the keys need it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import bpy
@@ -12,7 +12,7 @@ from .retarget import CanonicalMotion, floor
 from .retarget import given as giving
 from .rig import RigError, canonical
 from .scene import armature as armatures
-from .scene import capture, keys, paths, poses
+from .scene import capture, paths, poses
 from .scene.poses import Pose
 from .scene.takes import Options, Take
 from .service import Error
@@ -20,7 +20,7 @@ from .service import Error
 CONTEXT = 15  # frames at 30 fps of what surrounds a range that the model gets to see
 EVERY = 10  # frames at 30 fps between two given places of a path: sway stays free in between
 WALK = 1.25  # metres a second, where a path says how far but nobody says how long
-MIN_SECONDS, MAX_SECONDS = 1.0, 10.0  # as long as the model has not said it
+MIN_SECONDS, MAX_SECONDS = 1.0, 60.0  # as long as the model has not said it
 
 
 @dataclass
@@ -77,12 +77,15 @@ def wish(
     given_poses: "Mapping[int, Pose] | None" = None,
     path: "np.ndarray | None" = None,
     keep: "Sequence[str] | None" = None,
-    context: bool = False,
+    stays: "tuple[int, int] | None" = None,
+    before: bool = False,
+    after: bool = False,
 ) -> Wish:
     """See ``Wish``. Raises Error when it cannot be asked for.
 
     given_poses: scene frame -> pose. path: world points (n,3) to follow at even speed. keep: bones that stay as they
-    are. context: what stands before and after the frames is given too, so that the motion goes on from it.
+    are. stays: first and last of the frames that show what they show now. before, after: what stands before and after
+    the frames is given too, so that the motion goes on from it.
     """
     frames, fps = last - first + 1, capture.scene_fps(scene)
     if frames < 2:
@@ -95,14 +98,16 @@ def wish(
         raise Error("bad_duration", f"Frames {first} to {last} are {seconds:.1f} seconds; {high:g} are possible.",
                     "Take fewer frames at a time.")  # fmt: skip
     room = int(high * protocol.FPS) - body
-    around = min(CONTEXT, room // 2) if context else 0
-    lead = tail = around
+    around = min(CONTEXT, room // 2)
+    lead, tail = around * before, around * after
     tail += max(0, round(low * protocol.FPS) - (lead + body + tail))
     asked = Wish(first, last, giving.Given.nothing(lead + body + tail), lead, body)
     pace = (frames - 1) / steps  # frames of the scene for each of the model's
     try:
-        if context:
-            _give_surroundings(asked, armature, around, pace)
+        if before or after:
+            _give_surroundings(asked, armature, around, pace, before, after)
+        if stays is not None:
+            _give_range(asked, armature, stays, pace)
         if keep:
             _give_kept(asked, armature, keep, pace)
         for frame, pose in sorted((given_poses or {}).items()):
@@ -178,9 +183,10 @@ def resolved(armature: bpy.types.Object, wanted: "Mapping[int, object]") -> dict
 
 
 def limits(model: str) -> tuple[float, float]:
-    """The shortest and the longest motion in seconds that a model makes."""
+    """The shortest and the longest motion in seconds that a model makes to meet something."""
     info = service.model_info(model)
-    return float(info.get("min_seconds") or MIN_SECONDS), float(info.get("max_seconds") or MAX_SECONDS)
+    high = info.get("max_target_seconds") or info.get("max_seconds") or MAX_SECONDS
+    return float(info.get("min_seconds") or MIN_SECONDS), float(high)
 
 
 def can(model: str, condition: str) -> bool:
@@ -198,17 +204,14 @@ def require(model: str, condition: str, what: str) -> None:
 
 def as_posed(armature: bpy.types.Object, asked: Wish, options: Options) -> Options:
     """``options`` with the limbs of a control rig keyed by the controls that the given poses were made with, FK or IK,
-    where all of them agree: only then do the controls' own values show the pose."""
+    where all of them agree: an artist who poses by IK goes on by IK, with limbs that may stretch."""
     known = armatures.bone_map(armature).controls
     if known is None or not asked.pins:
         return options
+    mapping = armatures.bone_map(armature)
     for kind in ("leg", "arm"):
-        shown = set()
-        for limb, switch in known.switches.items():
-            if limb.endswith(kind):
-                path = keys.property_path(switch.bone, switch.name)
-                values = [pin[path][0] for _, pin in asked.pins if path in pin]
-                shown |= {abs(value - switch.ik) < abs(value - switch.fk) for value in values}
+        limbs = [limb for limb in known.switches if limb.endswith(kind)]
+        shown = {poses.shown_by(mapping, limb, values) != "FK" for limb in limbs for _, values in asked.pins}
         if len(shown) == 1:
             options = replace(options, **{f"ik_{kind}s": shown.pop()})
     return options
@@ -249,16 +252,37 @@ def joints_of(armature: bpy.types.Object, bones: Sequence[str]) -> list[int]:
     return [canonical.INDEX[joint] for joint, names in found if set(names) <= chosen]
 
 
-def _give_surroundings(asked: Wish, armature, around: int, pace: float) -> None:
-    """The frames before and after the range, and its own first and last one."""
+def _give_surroundings(asked: Wish, armature, around: int, pace: float, before: bool, after: bool) -> None:
+    """The frames before the range with its first one, and those after it with its last one."""
     span = int(np.ceil(around * pace))
-    ends = ((asked.first - span, asked.first, slice(0, asked.lead + 1), span - np.arange(around, -1, -1) * pace),
-            (asked.last, asked.last + span, slice(asked.lead + asked.body - 1, asked.lead + asked.body + around),
-             np.arange(around + 1) * pace))  # fmt: skip
-    for start, stop, at, positions in ends:
-        motion = capture.capture(armature, None, (start, stop), None)
-        asked.given.poses(at, giving.sampled(motion, positions))
-    for frame, pose in poses.shown(armature, (asked.first, asked.last)).items():
+    end = asked.lead + asked.body
+    step = np.arange(around + 1) * pace
+    ends = ((before, asked.first - span, asked.first, slice(0, asked.lead + 1), span - step[::-1]),
+            (after, asked.last, asked.last + span, slice(end - 1, end + around), step))  # fmt: skip
+    for wanted, start, stop, at, positions in ends:
+        if wanted:
+            motion = capture.capture(armature, None, (start, stop), None)
+            asked.given.poses(at, giving.sampled(motion, positions))
+    _pin(asked, armature, [asked.first] * before + [asked.last] * after)
+
+
+def _give_range(asked: Wish, armature, stays: "tuple[int, int]", pace: float) -> None:
+    """What the animation shows at the frames ``stays`` (first and last) of the range."""
+    first, last = max(stays[0], asked.first), min(stays[1], asked.last)
+    if last < first:
+        raise Error("bad_request", f"The frames {stays[0]} to {stays[1]} lie outside of what is made anew.")
+    if first == asked.first and last == asked.last:
+        raise Error("bad_request", f"Nothing is left to make beside the frames {first} to {last}.")
+    positions = np.arange(asked.body) * pace + asked.first
+    inside = np.flatnonzero((positions >= first - 1e-6) & (positions <= last + 1e-6))
+    motion = capture.capture(armature, None, (first, last), None)
+    asked.given.poses(asked.lead + inside, giving.sampled(motion, positions[inside] - first))
+    _pin(asked, armature, range(first, last + 1))
+
+
+def _pin(asked: Wish, armature, frames: Iterable[int]) -> None:
+    """Let the keys meet what the animation shows at ``frames`` of the scene."""
+    for frame, pose in poses.shown(armature, frames).items():
         asked.pins.append([frame - asked.first, pose.values])
 
 

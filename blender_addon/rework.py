@@ -19,6 +19,7 @@ def start_regenerate(
     frame_range: "tuple[int, int]",
     prompt: str,
     *,
+    keep_range: "tuple[int, int] | None" = None,
     keep_bones: "Sequence[str] | None" = None,
     options: "takes.Options | None" = None,
     scene=None,
@@ -27,7 +28,8 @@ def start_regenerate(
 ) -> runtime.Task:
     """Make the frames of a range anew; the motion comes from what stands before them and leads into what follows.
 
-    Goes into the active action unless ``options`` name a strip. keep_bones, asked: see ``ask.start_animate``. Raises
+    Goes into the active action unless ``options`` name a strip. keep_range: frames in the range that stay as they are;
+    an end of the range beyond which nothing is keyed is free then. keep_bones, asked: see ``ask.start_animate``. Raises
     Error.
     """
     runtime.check_idle()
@@ -40,7 +42,14 @@ def start_regenerate(
     fields = ask.checked(prompt, **asked)
     _require_animation(armature, options)
     conditions.require(fields["model"], "poses", "go on from what is there")
-    wish = conditions.wish(armature, scene, first, last, model=fields["model"], keep=keep_bones, context=True)
+    before = after = True
+    if keep_range is not None:
+        keyed = poses.keyed_frames(armature)
+        before, after = bool(keyed) and keyed[0] < first, bool(keyed) and keyed[-1] > last
+    wish = conditions.wish(
+        armature, scene, first, last, model=fields["model"], keep=keep_bones, stays=keep_range, before=before,
+        after=after,
+    )  # fmt: skip
     place = ask.Place(first, wish.frames, options)
     return ask.send(armature, fields, place, wish, scene=scene, undo_step=undo_step)
 
@@ -127,7 +136,8 @@ def start_reroll(
         raise Error("bad_request", str(error)) from error
     start = parts[block]["first"]
     stop = parts[block + 1]["first"] if block + 1 < len(parts) else motion.frames
-    lead, given = _block_target(motion, start, stop, conditions.limits(fields["model"])[1])
+    asked_then = conditions.Wish.of_take(found.take)
+    lead, given = _block_target(motion, start, stop, conditions.limits(fields["model"])[1], asked_then)
     target, take_id = targets.Target(armature), found.take.id
 
     def apply(header: dict, arrays: dict):
@@ -149,12 +159,17 @@ def start_reroll(
     return runtime.start(protocol.GENERATE, fields, given.arrays(), apply, message)
 
 
-def _block_target(motion, start: int, stop: int, longest: float) -> "tuple[int, giving.Given]":
-    """(frames before the block, what the model has to meet) for frames ``start`` to ``stop`` of a motion."""
+def _block_target(
+    motion, start: int, stop: int, longest: float, asked: "conditions.Wish | None"
+) -> "tuple[int, giving.Given]":
+    """(frames before the block, what the model has to meet) for frames ``start`` to ``stop`` of a motion that met what
+    was ``asked``."""
     room = max(0, int(longest * protocol.FPS) - (stop - start))
     lead = min(conditions.CONTEXT, start, room // 2)
     tail = min(conditions.CONTEXT, motion.frames - stop, room - lead)
     given = giving.Given.nothing(lead + stop - start + tail)
+    if asked is not None:
+        given.take_over(lead, asked.given, asked.lead + start, stop - start)
     # without room around it, the block's own first or last frame has to be the seam
     before, after = (max(lead, 1) if start else 0), (max(tail, 1) if stop < motion.frames else 0)
     if before:

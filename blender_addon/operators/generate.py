@@ -7,7 +7,7 @@ import bpy
 
 from .. import ask, commit, prompts, properties, results, rework, runtime, service
 from ..rig import RigError
-from ..scene import poses, takes
+from ..scene import capture, poses, takes
 from ..scene.poses import Pose
 from ..translations import tr
 
@@ -101,16 +101,17 @@ def start(operator, context, **asked):
     starters = []
     try:
         for number, armature in enumerate(ready):
-            place = {}
+            place = {
+                "poses": given_poses(settings, armature),
+                "path": path_of(settings),
+                "keep_bones": kept_bones(settings, armature),
+            }
             if "timeline" not in asked:
                 first, frames = span(settings, armature, scene)
-                place = {
+                place |= {
                     "frame_start": first,
                     "frame_range": frames,
                     "seconds": None if settings.auto_seconds else settings.seconds,
-                    "poses": given_poses(settings, armature),
-                    "path": path_of(settings),
-                    "keep_bones": kept_bones(settings, armature),
                 }
             starters.append(
                 partial(
@@ -258,6 +259,39 @@ frames after; keys outside the range stay as they are"""
         rework.start_regenerate(armature, (settings.range_start, settings.range_end), settings.prompt, **common)
 
 
+class MOMUG_OT_regenerate_rest(_PartOperator, bpy.types.Operator):
+    """Keep the range as it is, and make what comes before and after it, in the action or else the scene, anew"""
+
+    bl_idname = "momug.regenerate_rest"
+    bl_label = "Keep Range, Make the Rest"
+
+    @classmethod
+    def missing(cls, settings, armature) -> str:
+        problem = MOMUG_OT_regenerate.missing(settings, armature)
+        if not problem and cls.rest(settings, armature, bpy.context.scene) is None:
+            problem = "The range leaves nothing of the action or the scene to make"
+        return problem
+
+    @staticmethod
+    def rest(settings, armature, scene) -> "tuple[int, int] | None":
+        """First and last frame of the range and the rest together; None when there is no rest."""
+        kept = settings.range_start, settings.range_end
+        spans = [(scene.frame_start, scene.frame_end)]
+        action = results.current_action(armature)
+        if action is not None:
+            spans.insert(0, capture.frame_span(action))
+        for first, last in spans:
+            if first < kept[0] or last > kept[1]:
+                return min(first, kept[0]), max(last, kept[1])
+        return None
+
+    @classmethod
+    def send(cls, settings, armature, common):
+        kept = settings.range_start, settings.range_end
+        everything = cls.rest(settings, armature, common["scene"])
+        rework.start_regenerate(armature, everything, settings.prompt, keep_range=kept, **common)
+
+
 class MOMUG_OT_in_between(_PartOperator, bpy.types.Operator):
     """Make the motion between poses that you keyed. Keys that are selected are kept exactly; with less than two of \
 them, all keys in the range (or in the action) are"""
@@ -361,6 +395,7 @@ CLASSES = (
     MOMUG_OT_generate,
     MOMUG_OT_generate_again,
     MOMUG_OT_regenerate,
+    MOMUG_OT_regenerate_rest,
     MOMUG_OT_in_between,
     MOMUG_OT_cancel,
     MOMUG_OT_use_settings_of_action,

@@ -51,11 +51,12 @@ class MOMUG_PT_poses(Sidebar, bpy.types.Panel):
             side.operator("momug.remove_pose", text="", icon="TRASH").every = True
             side.operator("momug.go_to_pose", text="", icon="TIME")
         column = layout.column(align=True)
+        column.label(text="Way to go")
         row = column.row(align=True)
         row.prop(settings, "path", text="", icon="CURVE_DATA")
         row.operator("momug.add_path", text="", icon="ADD")
         if settings.path is None:
-            column.prop(settings, "waypoints", text="", icon="OUTLINER_COLLECTION")
+            column.prop(settings, "waypoints")
         layout.prop(settings, "keep_selected")
 
 
@@ -68,10 +69,11 @@ class MOMUG_PT_rework(Sidebar, bpy.types.Panel):
         settings = properties.get(context.scene)
         column = layout.column(align=True)
         row = column.row(align=True)
-        row.prop(settings, "range_start", text="")
-        row.prop(settings, "range_end", text="")
+        row.prop(settings, "range_start", text="From")
+        row.prop(settings, "range_end", text="To")
         row.operator("momug.range_of_keys", text="", icon="KEYFRAME")
         column.operator("momug.regenerate", icon="FILE_REFRESH")
+        column.operator("momug.regenerate_rest", icon="ARROW_LEFTRIGHT")
         layout.operator("momug.in_between", icon="IPO_BEZIER")
         task = runtime.active()
         if task is not None:

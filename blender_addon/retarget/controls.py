@@ -206,6 +206,35 @@ def drive(rig: Rig, plan: Plan, body: Rig, animation) -> tuple[dict[str, np.ndar
     return solver.rotations, solver.locations, solver.notes
 
 
+def in_step(rig: Rig, bone_map: BoneMap, pose: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Basis rotations (T,4) and locations (T,3) of the controls, FK and IK alike, that show a pose (T,n,4,4) whatever
+    it was made with; empty for a rig whose mapped bones are keyed themselves. Poles are taken to work."""
+    plan = find(rig, bone_map)
+    if plan is None:
+        return {}, {}
+    body = figure(rig, plan.figure)
+    posed = Mechanism(body, len(pose))
+    for name, matrices in zip(body.names, np.moveaxis(figure_pose(rig, plan, body, pose), 1, 0), strict=True):
+        axes = matrices[:, :3, :3] / np.maximum(np.linalg.norm(matrices[:, :3, :3], axis=-2, keepdims=True), 1e-12)
+        posed.stand(name, rot.from_matrix(axes), matrices[:, :3, 3])
+    solver = _Solver(rig, plan, posed)
+    for control in plan.controls:
+        solver.place(control.bone)
+    return solver.rotations, solver.locations
+
+
+def limb_bones(rig: Rig, bone_map: BoneMap, limb: str) -> list[str]:
+    """All controls of an arm or leg ("left_leg"), FK and IK."""
+    known = bone_map.controls
+    side, kind = limb.split("_")
+    roles = (*_LIMBS[kind], "foot") if kind == "leg" else _LIMBS[kind]
+    names = [name for role in roles for name in known.fk.get(f"{side}_{role}") or []]
+    ik = known.ik.get(limb)
+    if ik is not None:
+        names += [ik.target, ik.pole, ik.roll, *sum(ik.chain.values(), [])]
+    return [name for name in dict.fromkeys(names) if name in rig.index]
+
+
 def figure_pose(rig: Rig, plan: Plan, body: Rig, pose: np.ndarray) -> np.ndarray:
     """Matrices (T,m,4,4) of the figure's bones from those (T,n,4,4) of all bones of the rig, armature space.
 

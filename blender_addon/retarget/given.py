@@ -65,6 +65,12 @@ class Given:
         self.translation[at, 0], self.translation[at, 2] = ground[:, 0], ground[:, 1]
         self.place[at, 0] = self.place[at, 2] = True
 
+    def take_over(self, at: int, other: "Given", start: int, frames: int) -> None:
+        """Give what ``other`` gives at ``frames`` frames from ``start`` on, from the frame ``at`` on."""
+        here, there = slice(at, at + frames), slice(start, start + frames)
+        for name in ("rotations", "joints", "translation", "place"):
+            getattr(self, name)[here] = getattr(other, name)[there]
+
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays of a ``generate`` message."""
         return {

@@ -69,6 +69,10 @@ class Mechanism:
         """Basis values (T,4) and (T,3) of a bone; None rests."""
         self.basis[name] = (rotation, location)
 
+    def stand(self, name: str, turn: np.ndarray, head: np.ndarray) -> None:
+        """Rotation (T,4) and head (T,3) of a bone in armature space, whatever its parents and constraints do."""
+        self._known[name] = Place(turn, head)
+
     def place(self, name: str) -> Place:
         """Where a bone is after its constraints."""
         if name not in self._known:

@@ -8,7 +8,7 @@ import bpy
 import numpy as np
 
 from .. import retarget
-from ..retarget import CanonicalMotion
+from ..retarget import CanonicalMotion, controls
 from ..rig import RigError
 from . import capture, keys, posing, splice, stored_map
 from .armature import read_rig
@@ -58,8 +58,7 @@ def present(armature: bpy.types.Object) -> Pose:
     evaluated = armature.evaluated_get(bpy.context.evaluated_depsgraph_get())
     still = np.linalg.inv(rig.object_matrix) @ np.array(evaluated.matrix_world)
     matrices = np.array([np.array(evaluated.pose.bones[bone.name].matrix) for bone in rig.bones])
-    motion = _canonical(armature, rig, (still @ matrices)[None])
-    return Pose(_values(armature), motion.rotations[0], motion.translation[0])
+    return _pose(armature, rig, (still @ matrices)[None], _values(armature))
 
 
 def shown(armature: bpy.types.Object, frames: Iterable[int]) -> dict[int, Pose]:
@@ -79,8 +78,7 @@ def shown(armature: bpy.types.Object, frames: Iterable[int]) -> dict[int, Pose]:
             for (path, index), curve in curves.items():
                 if path in values and index < len(values[path]) and len(curve.keyframe_points):
                     values[path] = [*values[path][:index], curve.evaluate(float(frame)), *values[path][index + 1 :]]
-            motion = _canonical(armature, rig, matrices)
-            found[frame] = Pose(values, motion.rotations[0], motion.translation[0])
+            found[frame] = _pose(armature, rig, matrices, values)
     finally:
         if not told:
             _put_back(armature, kept)
@@ -98,8 +96,7 @@ def of_action(armature: bpy.types.Object, action: bpy.types.Action) -> Pose:
         if path in values and index < len(values[path]):
             values[path] = [*values[path][:index], curve.evaluate(frame), *values[path][index + 1 :]]
     rig = read_rig(armature)
-    motion = _canonical(armature, rig, posing.from_fcurves(armature, rig, action, np.array([frame])))
-    return Pose(values, motion.rotations[0], motion.translation[0])
+    return _pose(armature, rig, posing.from_fcurves(armature, rig, action, np.array([frame])), values)
 
 
 def keyed_frames(
@@ -121,9 +118,50 @@ def keyed_frames(
     return sorted(f for f in found if (first is None or f >= first) and (last is None or f <= last))
 
 
-def _canonical(armature: bpy.types.Object, rig, matrices: np.ndarray) -> CanonicalMotion:
+def _pose(armature: bpy.types.Object, rig, matrices: np.ndarray, values: dict[str, list[float]]) -> Pose:
+    """The pose of matrices (1,n,4,4), which the keyed ``values`` show."""
     mapping = stored_map.bone_map(armature, rig.bones).require()
-    return retarget.capture(rig, mapping, matrices, capture.scene_fps())
+    motion = retarget.capture(rig, mapping, matrices, capture.scene_fps())
+    if mapping.controls is not None and mapping.controls.switches:
+        values = values | _other_controls(armature, rig, mapping, matrices, values)
+    return Pose(values, motion.rotations[0], motion.translation[0])
+
+
+def _other_controls(armature, rig, mapping, matrices: np.ndarray, values: dict[str, list[float]]) -> dict:
+    """Values of the controls of limbs that the pose was not made with, FK or IK, so that these show it as well. A limb
+    under IK without its pole target is not made with what is keyed later, and gets both."""
+    rotations, locations = controls.in_step(rig, mapping, matrices)
+    known, found = mapping.controls, {}
+    fk = {name for names in known.fk.values() for name in names}
+    rolls = {ik.roll for ik in known.ik.values()}
+    for limb in known.switches:
+        used = shown_by(mapping, limb, values)
+        for name in controls.limb_bones(rig, mapping, limb):
+            if used is not None and (name in fk) == (used == "FK"):
+                continue
+            path, mode = keys.bone_path(name), armature.pose.bones[name].rotation_mode
+            still = name in rolls
+            if name in rotations or still:
+                turn = np.array([[1.0, 0.0, 0.0, 0.0]]) if still else rotations[name]
+                channel, row = keys.rotation_channels(mode, turn)
+                found[f"{path}.{channel}"] = [float(x) for x in row[0]]
+            if name in locations or still:
+                found[f"{path}.location"] = [0.0] * 3 if still else [float(x) for x in locations[name][0]]
+    return found
+
+
+def shown_by(mapping, limb: str, values: dict[str, list[float]]) -> "str | None":
+    """Which controls of a limb (of ``controls.switches``) show the pose of keyed ``values``: "FK", "IK", or None for
+    IK whose pole target is switched off."""
+    switch, ik = mapping.controls.switches[limb], mapping.controls.ik.get(limb)
+    value = values.get(keys.property_path(switch.bone, switch.name), [switch.fk])[0]
+    if abs(value - switch.fk) <= abs(value - switch.ik):
+        return "FK"
+    if ik is not None and ik.pole_switch:
+        bone, name, works = ik.pole_switch
+        if abs(values.get(keys.property_path(bone, name), [works])[0] - works) > 0.5:
+            return None
+    return "IK"
 
 
 def _values(armature: bpy.types.Object) -> dict[str, list[float]]:

@@ -242,7 +242,7 @@ def _new_keys(
     for index in old:
         keys = old[index]
         stays = _staying(keys, done, kept)
-        fresh = keep & ~np.isin(frames, [] if keys is None else np.rint(keys["co"][stays, 0]))
+        fresh = keep & ~_shown_by(keys, stays, frames, kept)
         parts = [key_data.pick(keys, stays)] if stays.any() else []
         if fresh.any():
             new = key_data.made(frames[fresh], values[fresh, index])
@@ -269,6 +269,23 @@ def _staying(keys: "key_data.Keys | None", done: Splice, kept: "frozenset[int]")
     whole = np.rint(keys["co"][:, 0])
     exact = np.abs(keys["co"][:, 0] - whole) < 1e-3
     return _within(keys["co"], done.first, done.last) & exact & np.isin(whole, list(kept))
+
+
+def _shown_by(
+    keys: "key_data.Keys | None", stays: np.ndarray, frames: np.ndarray, kept: "frozenset[int]"
+) -> np.ndarray:
+    """Which of ``frames`` need no new key: those of keys that stay, and those between two of them with nothing but
+    frames of ``kept`` in between, where the curve is what it was."""
+    shown = np.zeros(len(frames), dtype=bool)
+    if keys is None:
+        return shown
+    at = np.rint(keys["co"][stays, 0]).astype(int) - int(frames[0])
+    numbers = np.flatnonzero(stays)
+    shown[at] = True
+    for one, other, a, b in zip(at[:-1], at[1:], numbers[:-1], numbers[1:], strict=True):
+        if b == a + 1 and all(int(frames[0]) + i in kept for i in range(one, other)):
+            shown[one:other] = True
+    return shown
 
 
 def _tie(

@@ -156,6 +156,32 @@ def test_two_keys_that_are_near(fake, keyed):
 # --- a range
 
 
+def test_a_range_is_kept_and_the_rest_made(fake, keyed):
+    """Within the action, and on beyond its end; sparse keys of the range stay alone."""
+    before = key_values(keyed)
+    frames = range(20, 46)
+    shown = {}
+    for frame in frames:
+        bpy.context.scene.frame_set(frame)
+        shown[frame] = bone_matrices(keyed)
+    api.regenerate(keyed, (1, 100), "a walk", keep_range=(20, 45), seed=3)
+    after = key_values(keyed)
+    for curve, keys in before.items():
+        assert [frame for frame in after[curve] if 20 <= frame <= 45] == [20, 45]
+        assert after[curve][20] == keys[20] and after[curve][45] == keys[45]
+    assert any(after[curve][80] != keys[80] for curve, keys in before.items())
+    assert max(max(keys) for keys in after.values()) == 100
+    for frame in frames:
+        bpy.context.scene.frame_set(frame)
+        assert poses_apart(shown[frame], bone_matrices(keyed)) < (1e-5, 0.005)
+    api.reject(keyed)
+    assert key_values(keyed) == before
+    with pytest.raises(api.Error, match="Nothing is left"):
+        api.regenerate(keyed, (20, 45), "a walk", keep_range=(1, 80))
+    with pytest.raises(api.Error, match="lie outside"):
+        api.regenerate(keyed, (20, 45), "a walk", keep_range=(50, 80))
+
+
 def test_regenerate_changes_the_range_only(fake, keyed):
     before = key_values(keyed)
     frames = range(1, 81)
@@ -240,10 +266,27 @@ def test_a_timeline_is_one_motion_with_its_blocks(fake, mannequin):
     recipe = results.recipe(action)
     assert [part["first"] for part in recipe["timeline"]] == [0, 45, 105]
     assert action.frame_range[1] == 135 and recipe["prompt"] == "a walk, then a run, then a walk back"
-    with pytest.raises(api.Error, match="cannot meet poses"):
-        api.animate(mannequin, timeline=[("a walk", 1.5)], poses={1: "current"})
     with pytest.raises(api.Error, match="prompt"):
         api.animate(mannequin, timeline=[("  ", 1.5)])
+
+
+def test_a_timeline_meets_poses_and_a_new_block_meets_them_again(fake, mannequin):
+    bend(mannequin, 1)
+    wanted = bone_matrices(mannequin)
+    blocks = [("a walk", 1.5), ("a run", 1.5), ("a walk", 1.0)]
+    with pytest.raises(api.Error, match="seconds of each block"):
+        api.animate(mannequin, timeline=[*blocks, ("a jump", None)], poses={1: "current"})
+    action = api.animate(mannequin, timeline=blocks, frame_start=1, poses={1: "current", 70: "current"}, seed=1)
+    assert tuple(action.frame_range) == (1, 120)
+    assert [part["first"] for part in results.recipe(action)["timeline"]] == [0, 45, 90]
+    for frame in (1, 70):
+        bpy.context.scene.frame_set(frame)
+        assert poses_apart(wanted, bone_matrices(mannequin)) < (1e-4, 0.02)
+    before = key_values(mannequin)
+    api.reroll(mannequin, 1, "a jump", seed=5)
+    assert key_values(mannequin) != before
+    bpy.context.scene.frame_set(70)
+    assert poses_apart(wanted, bone_matrices(mannequin)) < (1e-4, 0.02)
 
 
 @pytest.mark.parametrize("destination", ["ACTION", "NLA", "SPLICE"])
