@@ -27,9 +27,10 @@ from backend.motion.skeleton import Motion, quaternion_to_matrix
 from backend.motion.target import Target
 from backend.protocol import FPS
 
+WHOLE = 200.0  # what a metre of the whole body counts there beside a radian of one joint
 KEEP = 0.02  # how dearly a latent leaves what the model predicted; unit-variance latents against squared metres
 TURN, PLACE, SMOOTH = 0.5, 4.0, 2.0
-BEND = 0.05  # what it costs when a correction comes and goes within a few frames: without it a key is met with a jerk
+BEND = 0.3  # what it costs when a correction comes and goes within a few frames: without it a key is met with a jerk
 REACH = 18  # latents that a decoded frame can depend on
 WARM = 2  # latents at the beginning of a given stretch whose past is missing
 ROOM = 900  # frames that are decoded at once: between two rooms the search can be cancelled
@@ -235,8 +236,9 @@ class Conditions:
 def _bending(change: Tensor) -> Tensor:
     """How abruptly a change of features (B,T,155) comes and goes (B,): squared second differences of rotations and
     height, and first ones of the steps over the floor."""
-    held = change[..., BLOCKS["height"].start : BLOCKS["rotations"].stop].diff(n=2, dim=1)
-    return held.square().sum((1, 2)) + change[..., :3].diff(dim=1).square().sum((1, 2))
+    held, steps = change[..., BLOCKS["rotations"]].diff(n=2, dim=1), change[..., :3].diff(dim=1)
+    raised = change[..., 3].diff(n=2, dim=1)
+    return held.square().sum((1, 2)) + WHOLE * (steps.square().sum((1, 2)) + raised.square().sum(1))
 
 
 def _stretches(given: np.ndarray) -> list[tuple[int, int]]:
