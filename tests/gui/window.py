@@ -226,8 +226,9 @@ class Window:
 
     def collapse(self) -> None:
         """Close every section: above a section all are closed already, so its header is at a known place."""
+        shown = self.redrawn()
         for name in self.ask("sections()"):
-            if name in self.redrawn():
+            if name in shown:
                 self._click_header(name)
 
     def expand(self, *names: str) -> None:
@@ -236,8 +237,9 @@ class Window:
         sections = self.ask("sections()")
         for name in sorted((name for name in names if name in sections), key=sections.index, reverse=True):
             self._click_header(name)
+        shown = self.redrawn()
         for name in names:
-            if name not in self.redrawn():
+            if name not in shown:
                 self._search_header(name)
 
     def _click_header(self, name: str) -> None:
