@@ -264,7 +264,15 @@ def evaluate(options: argparse.Namespace) -> None:
     logging.getLogger().setLevel(logging.INFO)  # it takes minutes: say where it is
     from backend.evaluation import page, proof, report
 
-    if options.prove:
+    drawn = ""
+    if options.conditions:
+        from backend.evaluation import conditions
+
+        record = conditions.evaluate(
+            options.model, options.data, options.split, options.windows, options.device, options.preset
+        )
+        told = conditions.text_table(record)
+    elif options.prove:
         record = proof.prove(options.data, options.split, options.evaluator)
         told = proof.text_table(record)
         drawn = page.proof_page(record, told) if options.html else ""
@@ -283,7 +291,7 @@ def evaluate(options: argparse.Namespace) -> None:
         drawn = page.page(record, pictures) if options.html else ""
     if options.json:
         _write(options.json, json.dumps(record, indent=1, allow_nan=False) + "\n")
-    if options.html:
+    if drawn:
         _write(options.html, drawn)
     print(told)
 
@@ -449,6 +457,10 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--preset", help="one of the model's presets (default: its default)")
     one.add_argument("--no-captions", action="store_true", help="leave out the scores of captions")
     one.add_argument("--evaluator", type=Path, metavar="DIR", help="another evaluator than the installed one")
+    one.add_argument(
+        "--conditions", action="store_true", help="measure how poses, paths, loops and timelines are met instead"
+    )
+    one.add_argument("--windows", type=_count, default=6, metavar="N", help="with --conditions (default: 6)")
     one.add_argument("--prove", action="store_true", help="test the evaluator and the checks on real motion instead")
     one.add_argument("--json", type=Path, metavar="OUT")
     one.add_argument("--html", type=Path, metavar="OUT", help="a page with tables, curves and pictures")
