@@ -8,7 +8,8 @@ import tomllib
 import torch
 
 from backend.errors import BackendError
-from backend.training.trainer import Schedule, fit
+from backend.training import processes
+from backend.training.trainer import Schedule, Task, fit
 
 RECIPES = Path(__file__).parent / "recipes"
 log = logging.getLogger(__name__)
@@ -38,14 +39,25 @@ def train(
     """Train ``recipe`` on the built data set ``data``; returns the record of the best validation.
 
     name: what a style pack is to be called; other recipes do not use it.
+    Under torchrun or accelerate the batch is shared by the processes, see ``processes``.
     Raises BackendError for a missing recipe or data set, or when there is nothing to resume.
     """
     values = read_recipe(recipe)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    known = {f.name for f in fields(Schedule)}
-    schedule = Schedule(**{k: v for k, v in values.get("schedule", {}).items() if k in known})
-    torch.manual_seed(schedule.seed)
+    group, device = processes.begin(device)
+    try:
+        values = group.share(values)
+        known = {f.name for f in fields(Schedule)}
+        schedule = Schedule(**{k: v for k, v in values.get("schedule", {}).items() if k in known})
+        torch.manual_seed(schedule.seed)
+        task = group.in_turn(lambda: _task(values, data, out, device, name))
+        return fit(task, schedule, Path(out), resume, max_minutes, group)
+    finally:
+        processes.end()
+
+
+def _task(values: dict, data: Path, out: Path, device: str, name: str | None) -> Task:
     task_name = values.get("task")
     if task_name == "codec":
         from backend.training.codec import CodecTask
@@ -80,4 +92,4 @@ def train(
         task = EvaluatorTask(values, Path(data), device)
     else:
         raise BackendError("bad_file", f"The recipe names an unknown task {task_name!r}.")
-    return fit(task, schedule, Path(out), resume, max_minutes)
+    return task

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from backend.errors import BackendError
+from backend.training.processes import Processes
 
 log = logging.getLogger(__name__)
 
@@ -56,14 +57,24 @@ class Schedule:
     seed: int = 0
 
 
-def fit(task: Task, schedule: Schedule, out: Path, resume: bool, max_minutes: float | None) -> dict:
+def fit(
+    task: Task,
+    schedule: Schedule,
+    out: Path,
+    resume: bool,
+    max_minutes: float | None,
+    processes: Processes | None = None,
+) -> dict:
     """Train until ``steps`` or ``max_minutes`` are over; returns the record of the best validation.
 
     ``out/last``: what ``resume`` continues from; ``out/best``: the exported checkpoint; ``out/log.jsonl``: the curve.
-    The learning rate decays with whichever of steps and minutes is nearer its end.
+    The learning rate decays with whichever of steps and minutes is nearer its end. Of several ``processes`` the first
+    one validates and writes; ``loss`` in the log is the mean of all.
     """
+    processes = processes or Processes()
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(schedule.seed)
+    processes.same(task.model.state_dict().values())
     named = {n: p for n, p in task.model.named_parameters() if p.requires_grad}
     optimiser = torch.optim.AdamW(
         task.parameter_groups(schedule.learning_rate), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
@@ -80,6 +91,7 @@ def fit(task: Task, schedule: Schedule, out: Path, resume: bool, max_minutes: fl
     while record["step"] < schedule.steps:
         minutes = (time.monotonic() - begun) / 60
         progress = max(record["step"] / schedule.steps, minutes / max_minutes if max_minutes else 0.0)
+        progress = processes.agree(progress)
         if progress >= 1:
             break
         warm = min(1.0, (record["step"] + 1) / schedule.warmup)
@@ -93,6 +105,9 @@ def fit(task: Task, schedule: Schedule, out: Path, resume: bool, max_minutes: fl
             raise BackendError("internal", f"The loss is not finite at step {step}.", "Lower the learning rate.")
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        loss = processes.average(list(named.values()), loss)
+        if processes.size > 1 and "loss" in figures:
+            figures["loss"] = loss.item()
         nn.utils.clip_grad_norm_(list(named.values()), schedule.clip)
         optimiser.step()
         record["step"] += 1
@@ -102,15 +117,15 @@ def fit(task: Task, schedule: Schedule, out: Path, resume: bool, max_minutes: fl
         for name, value in figures.items():
             mean[name] = mean.get(name, 0.0) + value / schedule.log_every
         record["minutes"] = before + (time.monotonic() - begun) / 60
-        if record["step"] % schedule.log_every == 0:
+        if record["step"] % schedule.log_every == 0 and processes.first:
             speed = schedule.log_every / max(time.monotonic() - last_log, 1e-6)
             head = {"step": record["step"], "minutes": record["minutes"], "lr": rate, "steps_per_s": speed}
             _write_log(out, head | mean)
             mean, last_log = {}, time.monotonic()
-        if record["step"] % schedule.validate_every == 0:
+        if record["step"] % schedule.validate_every == 0 and processes.first:
             _validate(task, named, ema, optimiser, record, out, buffers)
             last_log = time.monotonic()
-    if record["step"] % schedule.validate_every:
+    if record["step"] % schedule.validate_every and processes.first:
         _validate(task, named, ema, optimiser, record, out, buffers)
     return record
 
