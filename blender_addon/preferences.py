@@ -15,6 +15,7 @@ DEFAULTS = {
     "backend_command": "",
     "device": "auto",
     "precision": "auto",
+    "prefetch": True,
     "idle_minutes": 15,
     "cache_folder": "",
     "log_folder": "",
@@ -78,6 +79,11 @@ class MomugPreferences(bpy.types.AddonPreferences):
             ("bfloat16", "Half (bfloat16)", "Half the memory; fast on newer processors and cards"),
         ],
         default=DEFAULTS["precision"],
+    )
+    prefetch: bpy.props.BoolProperty(
+        name="Load While I Type",
+        description="Start the model as soon as a prompt is typed, so that it is ready when the button is pressed",
+        default=DEFAULTS["prefetch"],
     )
     idle_minutes: bpy.props.IntProperty(
         name="Unload After (min)",

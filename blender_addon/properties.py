@@ -40,6 +40,11 @@ def _set_frames(self, value: int) -> None:
     self.seconds = value / capture.scene_fps(self.id_data)
 
 
+def _typed(self, _context) -> None:
+    if not bpy.app.background and self.prompt.strip():  # scripts say themselves when they need the model
+        service.prefetch(chosen_model(self))
+
+
 class MomugSettings(bpy.types.PropertyGroup):
     """What to make, for whom."""
 
@@ -52,6 +57,7 @@ class MomugSettings(bpy.types.PropertyGroup):
     prompt: bpy.props.StringProperty(
         name="Prompt",
         description="What the character does, in plain English: 'a person walks forward and waves'",
+        update=_typed,
     )
     auto_seconds: bpy.props.BoolProperty(
         name="Let the Model Decide",

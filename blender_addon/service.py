@@ -108,6 +108,16 @@ def current() -> "Session | None":
     return _session
 
 
+def prefetch(model: str) -> None:
+    """Begin to load ``model`` when no backend runs yet. Silent when that cannot be: who asks for a motion is told."""
+    if running() or not preferences.value("prefetch"):
+        return
+    try:
+        session().submit(protocol.LOAD, {"model": model})
+    except (Error, protocol.ProtocolError) as error:
+        log.info("nothing is loaded ahead: %s", error)
+
+
 def running() -> bool:
     """Is a backend process alive or starting?"""
     return _session is not None and _session.state in ("starting", "ready", "busy")

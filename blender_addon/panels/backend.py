@@ -148,7 +148,7 @@ def draw_preferences(page, context) -> None:
     layout = page.layout
     left, right = _halves(layout)
     left.label(text="Model", icon="SETTINGS")
-    for name in ("device", "precision", "idle_minutes"):
+    for name in ("device", "precision", "prefetch", "idle_minutes"):
         left.prop(page, name)
     left.label(text="New Scenes", icon="SCENE_DATA")
     for name in ("default_model", "default_preset"):

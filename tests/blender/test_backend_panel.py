@@ -377,6 +377,37 @@ def test_every_setting_has_a_default_that_blender_agrees_with(momug):
         assert momug.bl_rna.properties[name].description
 
 
+def test_the_model_is_loaded_while_the_prompt_is_typed(momug, fake_command, monkeypatch):
+    import shlex
+    from types import SimpleNamespace
+
+    from blender_addon import properties, runtime, service
+
+    momug.backend_command = shlex.join(fake_command())
+
+    typed = SimpleNamespace(prompt="a", model="momug", is_property_set=lambda name: True)
+    properties._typed(typed, None)
+    assert service.current() is None  # a script in the background says itself when it needs the model
+    monkeypatch.setattr(properties, "bpy", SimpleNamespace(app=SimpleNamespace(background=False)))
+    momug.prefetch = False
+    properties._typed(typed, None)
+    assert not service.running()
+    momug.prefetch = True
+    for prompt in ("", "  ", "a", "a person", "a person walks"):
+        typed.prompt = prompt
+        properties._typed(typed, None)
+        assert service.running() == bool(prompt.strip())
+    wait_until(lambda: service.current().state == "ready")
+    service.current().ask_vitals()
+    wait_until(lambda: service.current().vitals)
+    assert service.current().vitals["model"] == "momug"
+    runtime.shutdown()
+    momug.backend_command = shlex.join(fake_command("die_start"))
+    properties._typed(typed, None)  # what goes wrong ahead is told by whoever asks for a motion
+    wait_until(lambda: not service.running())
+    assert not runtime.status().failed
+
+
 def test_enabling_starts_nothing_and_writes_nothing(momug, tmp_path):
     from blender_addon import installation, service
 
