@@ -202,6 +202,27 @@ def require(model: str, condition: str, what: str) -> None:
         raise Error("bad_request", f"{label} cannot do this yet: {what}.", "Choose another model.")
 
 
+def case_of(frames: "Sequence[int]", first: int, last: "int | None") -> str:
+    """Which poses are given, as the models' tables of ``conditions_quality`` call it: "first" for one where the motion
+    begins, "last" for one where it ends, else "keys"."""
+    places = set(frames)
+    if len(places) > 1:
+        return "keys"
+    return "last" if last is not None and places == {last} else "first" if places == {first} else "keys"
+
+
+def better_model(model: str, case: str) -> str:
+    """The model that was measured to meet such poses better than ``model`` and is installed; empty when there is
+    none."""
+    for info in service.models():
+        table = info.get("conditions_quality") or {}
+        row = table.get(case) or {}
+        best = row.get("better", "")
+        if model in row and best != model and service.model_info(best).get("available"):
+            return best
+    return ""
+
+
 def as_posed(armature: bpy.types.Object, asked: Wish, options: Options) -> Options:
     """``options`` with the limbs of a control rig keyed by the controls that the given poses were made with, FK or IK,
     where all of them agree: an artist who poses by IK goes on by IK, with limbs that may stretch."""

@@ -33,6 +33,7 @@ class MOMUG_PT_motion(Sidebar, bpy.types.Panel):
         told = poses.told(context, settings)
         if told:
             paragraph(layout, context, told, "POSE_HLT")
+        poses.draw_better(layout, context, settings)
         if work.draw_missing_model(layout, context):
             return
         row = work.button_row(layout)

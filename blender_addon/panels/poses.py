@@ -2,10 +2,11 @@
 
 import bpy
 
-from .. import properties, runtime
+from .. import conditions, properties, runtime, service
 from ..operators import generate
+from ..translations import tr
 from . import work
-from .base import Sidebar
+from .base import Sidebar, paragraph
 
 
 class MOMUG_UL_poses(bpy.types.UIList):
@@ -100,6 +101,24 @@ def told(context, settings) -> str:
     first, frames = generate.span(settings, armature, context.scene)
     where = f"frames {frames[0]} to {frames[1]}" if frames else f"from frame {first} on"
     return f"The next motion {' and '.join(parts)}, {where}."
+
+
+def draw_better(layout, context, settings):
+    """Offers the model that was measured to meet such poses better than the chosen one."""
+    armature = properties.chosen_armature(context)
+    if armature is None or generate.path_of(settings) is not None or settings.keep_selected:
+        return
+    frames = [item.frame for item in settings.poses if item.use and item.owner in ("", armature.name)]
+    if not frames:
+        return
+    first, span = generate.span(settings, armature, context.scene)
+    case = conditions.case_of(frames, first, span[1] if span else None)
+    best = conditions.better_model(properties.chosen_model(settings), case)
+    if best:
+        label = service.model_info(best).get("label") or best
+        paragraph(layout, context, f"{label} was measured to meet such poses better.", "INFO")
+        row = layout.operator("wm.context_set_enum", text=tr(f"Use {label}"))
+        row.data_path, row.value = "scene.momug.model", best
 
 
 CLASSES = (MOMUG_UL_poses, MOMUG_PT_poses, MOMUG_PT_rework)
