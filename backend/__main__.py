@@ -276,6 +276,10 @@ def evaluate(options: argparse.Namespace) -> None:
         record = proof.prove(options.data, options.split, options.evaluator)
         told = proof.text_table(record)
         drawn = page.proof_page(record, told) if options.html else ""
+    elif options.stream or options.unseen:
+        if options.html:
+            raise BackendError("bad_request", "There is a page for the whole evaluation only.", "Use --json.")
+        record, told = _special(options)
     else:
         record, pictures = report.evaluate(
             options.model,
@@ -294,6 +298,24 @@ def evaluate(options: argparse.Namespace) -> None:
     if drawn:
         _write(options.html, drawn)
     print(told)
+
+
+def _special(options: argparse.Namespace) -> tuple[dict, str]:
+    """The record and the table of --stream or --unseen."""
+    from backend import models, paths, requests
+    from backend.evaluation import endurance, unseen
+    from backend.training.dataset import load_windows
+
+    capabilities = requests.available_model(options.model, models.describe(paths.checkpoints_folder()))
+    if options.stream and not capabilities["streams"]:
+        raise BackendError("bad_request", f"The model {options.model} does not stream.")
+    model = models.load(options.model, options.device, options.precision)
+    if options.stream:
+        record = endurance.endurance(model, options.stream, preset=options.preset)
+        return record, endurance.text_table(record)
+    said = [c for row in load_windows(options.data, "train").rows for c in row["captions"]]
+    record = unseen.unseen(model, said, options.seeds, options.preset)
+    return record, unseen.text_table(record)
 
 
 def _write(path: Path, text: str) -> None:
@@ -462,6 +484,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--windows", type=_count, default=6, metavar="N", help="with --conditions (default: 6)")
     one.add_argument("--prove", action="store_true", help="test the evaluator and the checks on real motion instead")
+    one.add_argument(
+        "--stream",
+        type=_positive,
+        metavar="SECONDS",
+        help="stream so long instead: pace, memory, quality over time",
+    )
+    one.add_argument(
+        "--unseen", action="store_true", help="ask twenty compositions that no caption says instead"
+    )
     one.add_argument("--json", type=Path, metavar="OUT")
     one.add_argument("--html", type=Path, metavar="OUT", help="a page with tables, curves and pictures")
 

@@ -121,6 +121,7 @@ class LLaMoTask:
         return flow, F.binary_cross_entropy_with_logits(ending[valid], last[valid])
 
     @torch.no_grad()
+    @torch.compiler.set_stance("force_eager")  # compiled a second time for one pass without gradients: not worth it
     def _inputs(self, z: Tensor, past: Tensor, seen: Tensor, begin: Tensor) -> Tensor:
         """What the expert reads instead of the true latents: it has to live with its own mistakes later."""
         spread = self.recipe.get("input_noise", 0.3) * torch.rand(len(z), 1, 1, device=z.device)
@@ -141,16 +142,17 @@ class LLaMoTask:
         z, lengths = pad(latents, self.device)
         tokenizer = self.llamo.tokenizer
         with self._autocast():
-            past, seen = self.llamo.motion_context(z, lengths)
+            past, weight = self.llamo.motion_context(z, lengths)
         cue = tokenizer(CUE, add_special_tokens=False)["input_ids"]
         told = [tokenizer(" " + c, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id] for c in captions]
         ids = [torch.tensor(cue + words) for words in told]
         valid = torch.nn.utils.rnn.pad_sequence([torch.ones(len(w), dtype=torch.bool) for w in told], batch_first=True)
         ids = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(self.device)
-        logits, _ = read_after(self.llamo.language_model, ids, past, seen, lengths + 3)
+        logits, _ = read_after(self.llamo.language_model, ids, past, weight, lengths + 3)
         logits = logits[:, len(cue) - 1 : -1][valid]
         return F.cross_entropy(logits, ids[:, len(cue) :][valid.to(self.device)])
 
+    @torch.compiler.set_stance("force_eager")
     def validate(self, model) -> dict[str, float]:
         """Losses on held-out windows at fixed noise."""
         generator = torch.Generator().manual_seed(0)

@@ -69,7 +69,7 @@ def test_text_without_motion_is_byte_identical(make_llamo):
     model.language_model.train()  # nothing in it depends on the mode
     assert torch.equal(model.language_model(input_ids=ids, attention_mask=mask.long()).logits, wanted)
     empty = torch.zeros(model.config.layers, 2, 2, model.config.kv_heads, 0, model.config.head_width)
-    none = torch.zeros(2, 0, dtype=torch.bool)
+    none = torch.zeros(2, 0)
     logits, _ = read_after(model.language_model, ids, empty, none, torch.zeros(2, dtype=torch.long))
     assert torch.equal(logits[mask], wanted[mask])
 
@@ -88,7 +88,7 @@ def test_the_real_base_model_speaks_as_before(real_base):
     with torch.no_grad():
         assert torch.equal(language_model(input_ids=ids).logits, wanted)
         empty = torch.zeros(30, 2, 1, 3, 0, 64, dtype=torch.bfloat16)
-        logits, _ = read_after(language_model, ids, empty, mask[:, :0], torch.zeros(1, dtype=torch.long))
+        logits, _ = read_after(language_model, ids, empty, torch.zeros(1, 0), torch.zeros(1, dtype=torch.long))
     assert torch.equal(logits, wanted.float())
 
 
@@ -99,8 +99,8 @@ def test_text_after_motion_reads_the_motion(make_llamo, motion):
     for turn in (0.0, 2.0):
         latents = model.encode(motion(turn=turn))[None]
         length = torch.tensor([latents.shape[1]])
-        past, seen = model.motion_context(latents, length)
-        told.append(read_after(model.language_model, ids, past, seen, length + 3)[0])
+        past, weight = model.motion_context(latents, length)
+        told.append(read_after(model.language_model, ids, past, weight, length + 3)[0])
     assert (told[0] - told[1]).abs().max() > 1e-3
 
 

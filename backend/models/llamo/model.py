@@ -29,6 +29,7 @@ from backend.protocol import FPS
 log = logging.getLogger(__name__)
 HINT = "Install the weights again."
 CAPTIONS = 8  # that the truest is chosen from
+MOTION_WEIGHT = -2.0  # logarithm of how much a motion counts beside a word, for text that reads it
 STREAM_SECONDS = 600.0  # of one stream; its cost does not grow, but somebody has to keep the frames
 
 
@@ -203,17 +204,20 @@ class LLaMo:
     # --- motion to text
 
     def motion_context(self, latents: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of BOS, <bom>, latents (B,L,C) with lengths (B,), <eom>, and which of them there are (B,3+L).
+        """Keys and values of BOS, <bom>, latents (B,L,C) with lengths (B,), <eom>, and how much each counts (B,3+L).
 
-        What is read next stands at position ``lengths`` + 3.
+        All of a motion together counts as part of one word, however long it is: text that never met motion before is
+        drowned in it otherwise. What is read next stands at position ``lengths`` + 3.
         """
         count = len(latents)
         ids = torch.full((1, 1), self.tokenizer.bos_token_id, device=self.device)
         bos = text_keys(self.language_model, ids, ids == ids).expand(-1, -1, count, -1, -1, -1)
         ones = torch.ones(count, 1, dtype=torch.bool, device=self.device)
         _, own = self.expert(self.expert.tokens(latents, lengths), bos, ones, ones.sum(1))
-        there = torch.arange(own.shape[4], device=self.device) < lengths[:, None] + 2
-        return torch.cat([bos, own.to(bos.dtype)], 4), torch.cat([ones, there], 1)
+        count = lengths[:, None] + 2
+        there = torch.arange(own.shape[4], device=self.device) < count
+        weight = torch.where(there, MOTION_WEIGHT - count.float().log(), -torch.inf)
+        return torch.cat([bos, own.to(bos.dtype)], 4), torch.cat([torch.zeros_like(weight[:, :1]), weight], 1)
 
     @torch.no_grad()
     def caption(self, motion: Motion, progress: Progress, cancelled: Cancelled) -> str:
@@ -223,17 +227,16 @@ class LLaMo:
         """
         latents = self.encode(motion)[None]
         length = torch.tensor([latents.shape[1]], device=self.device)
-        past, seen = self.motion_context(latents, length)
+        past, weight = self.motion_context(latents, length)
         cue = self.tokenizer(CUE, add_special_tokens=False, return_tensors="pt")["input_ids"].to(self.device)
-        logits, cache = read_after(self.language_model, cue, past, seen, length + 3)
+        logits, cache = read_after(self.language_model, cue, past, weight, length + 3)
         cache.batch_repeat_interleave(CAPTIONS)
 
         def following(tokens: Tensor) -> Tensor:
             read = cache.get_seq_length()
-            ones = torch.ones(CAPTIONS, read, dtype=torch.bool, device=self.device)
-            return read_on(self.language_model, tokens, cache, ones, torch.full((CAPTIONS,), read, device=self.device))[
-                :, -1
-            ]
+            counts = torch.cat([weight, weight.new_zeros(1, read - weight.shape[1])], 1).expand(CAPTIONS, -1)
+            position = torch.full((CAPTIONS,), read, device=self.device)
+            return read_on(self.language_model, tokens, cache, counts, position)[:, -1]
 
         def on_token(index: int) -> None:
             if cancelled():

@@ -22,27 +22,28 @@ def text_keys(language_model, ids: Tensor, mask: Tensor) -> Tensor:
     return torch.stack([torch.stack(_keys_and_values(layer)) for layer in cache.layers])
 
 
-def read_after(language_model, ids: Tensor, past: Tensor, seen: Tensor, begin: Tensor) -> tuple[Tensor, Cache]:
+def read_after(language_model, ids: Tensor, past: Tensor, weight: Tensor, begin: Tensor) -> tuple[Tensor, Cache]:
     """The language model reads ids (B,S) after a context that may hold motion; gradients flow into the context alone.
 
-    past (layers,2,B,kv_heads,P,head_width); seen (B,P): which of it there is; begin (B,): position of the first token.
+    past (layers,2,B,kv_heads,P,head_width); weight (B,P): logarithm of how much each of it counts, 0 for text and -inf
+    for what is not there; begin (B,): position of the first token.
     Returns logits (B,S,V) float32 and the cache, which holds ``past`` and the new tokens.
     """
     cache = new_cache(language_model)
     for index, (keys, values) in enumerate(past):
         cache.update(keys, values, index)
-    return read_on(language_model, ids, cache, seen, begin), cache
+    return read_on(language_model, ids, cache, weight, begin), cache
 
 
-def read_on(language_model, ids: Tensor, cache: Cache, seen: Tensor, begin: Tensor) -> Tensor:
+def read_on(language_model, ids: Tensor, cache: Cache, weight: Tensor, begin: Tensor) -> Tensor:
     """As :func:`read_after`, for a cache that exists already; the cache grows by S tokens."""
     count, length = ids.shape
-    causal = torch.ones(length, length, dtype=torch.bool, device=ids.device).tril().expand(count, -1, -1)
-    mask = torch.cat([seen[:, None].expand(-1, length, -1), causal], 2)
+    own = torch.full((length, length), -torch.inf, device=ids.device).triu(1).expand(count, -1, -1)
+    bias = torch.cat([weight[:, None].expand(-1, length, -1), own], 2)
     hidden = language_model.model(
         input_ids=ids,
         position_ids=begin[:, None] + torch.arange(length, device=ids.device),
-        attention_mask=mask[:, None],
+        attention_mask=bias[:, None].to(language_model.lm_head.weight.dtype),
         past_key_values=cache,
         use_cache=True,
     ).last_hidden_state
