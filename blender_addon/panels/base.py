@@ -8,7 +8,7 @@ from ..translations import tr, wrapped
 
 # pixels at an interface scale of 1
 TABS_AND_MARGINS = 22 + 32  # left and right of a line of text in a section
-ICON, BOX = 20, 16
+ICON, BOX = 34, 16
 LEAST = 80
 
 
