@@ -186,9 +186,10 @@ def test_keys_and_values_that_are_kept_change_nothing(model):
 def test_draw_keeps_to_the_likeliest(model):
     scores = torch.tensor([[0.0, 5.0, 4.9, -3.0]])
     generator = torch.Generator().manual_seed(0)
-    picks = {int(sampling.draw(scores, sampling.Settings(1.0, 0.9), [generator])) for _ in range(40)}
+    picks = {int(sampling.draw(scores, 1.0, 0.9, [generator])) for _ in range(40)}
     assert picks == {1, 2}
-    assert int(sampling.draw(scores, sampling.Settings(1.0, 1e-6), [generator])) == 1
+    assert int(sampling.draw(scores, 1.0, 1e-6, [generator])) == 1
+    assert {int(sampling.draw(scores, 0.01, 1.0, [generator])) for _ in range(10)} == {1}
 
 
 def test_sentences_follow_each_other(model):

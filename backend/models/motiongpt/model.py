@@ -257,7 +257,7 @@ class MotionGPT:
 
     @property
     def _settings(self) -> sampling.Settings:
-        return sampling.Settings(self.config.temperature, self.config.top_p)
+        return sampling.Settings(self.config.temperature, self.config.top_p, self.config.finer_temperature)
 
     def _decode(self, codes: Tensor) -> Tensor:
         """Codes (n,levels) of the codec to features (4n,155)."""

@@ -49,8 +49,12 @@ class Ask:
 
 @dataclass
 class Settings:
+    """temperature: of the first code of a step; finer_temperature: of those after it, lower, since what they leave open
+    becomes jitter."""
+
     temperature: float
     top_p: float
+    finer_temperature: float = 1.0
 
 
 class StaticCache:
@@ -136,22 +140,23 @@ def write(
             with_text, without = logits.chunk(2)
             logits = without + ask.scale * (with_text - without)
             state = state[:rows]
-        tokens = draw(grammar(number, logits) if grammar else logits, settings, generators)
+        tokens = draw(grammar(number, logits) if grammar else logits, settings.temperature, settings.top_p, generators)
         codes = [tokens.clamp(max=config.codes - 1)]
         for head in model.finer:
             known = torch.stack(codes, -1)
-            codes.append(draw(head(state, model.vectors(known)), settings, generators))
+            heat = settings.finer_temperature if len(codes) % config.levels else settings.temperature
+            codes.append(draw(head(state, model.vectors(known)), heat, settings.top_p, generators))
         known = torch.stack(codes, -1)
         before = model.vectors(known)
         yield tokens, known
 
 
-def draw(scores: Tensor, settings: Settings, generators: list[torch.Generator]) -> Tensor:
+def draw(scores: Tensor, temperature: float, top_p: float, generators: list[torch.Generator]) -> Tensor:
     """A token (B,) of each row's scores (B,V), among the likeliest that make up ``top_p`` of the chances.
 
     Each row has its own generator: a motion depends on its seed alone.
     """
-    chances, order = (scores.float().cpu() / settings.temperature).softmax(-1).sort(-1, descending=True)
-    chances = torch.where(chances.cumsum(-1) - chances < settings.top_p, chances, 0.0)
+    chances, order = (scores.float().cpu() / temperature).softmax(-1).sort(-1, descending=True)
+    chances = torch.where(chances.cumsum(-1) - chances < top_p, chances, 0.0)
     picks = [torch.multinomial(row, 1, generator=generator) for row, generator in zip(chances, generators, strict=True)]
     return order.gather(1, torch.stack(picks))[:, 0].to(scores.device)
