@@ -77,7 +77,9 @@ class MomugLibrary(bpy.types.PropertyGroup):
     action_index: bpy.props.IntProperty(
         name="Action", description="The action whose caption is shown below the list", options={"SKIP_SAVE"}
     )
-    found: bpy.props.CollectionProperty(type=MomugFound, options={"SKIP_SAVE"})
+    found: bpy.props.CollectionProperty(
+        name="Found", description="Actions of other files that fit the search", type=MomugFound, options={"SKIP_SAVE"}
+    )
     found_index: bpy.props.IntProperty(
         name="Found", description="The action of another file to use", options={"SKIP_SAVE"}
     )
