@@ -24,6 +24,7 @@ PHASES = {
     "duration": "Choosing the length",
     "denoise": "Making the motion",
     "stream": "Making the motion",
+    "again": "Trying once more in other words",
     "meet": "Meeting what is given",
     "decode": "Smoothing the motion",
     "caption": "Reading the motion",

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from motions import jump, raise_hand, turn, walk
 
+from backend.errors import BackendError
 from backend.models import choosing
 from backend.models.interface import GenerateRequest
+from backend.models.momug import again
 from backend.motion.skeleton import Motion
 
 
@@ -75,3 +77,24 @@ def test_the_truest_caption_is_chosen_and_the_likeliest_of_equals():
     written = [("a person jumps", -0.2), ("a person walks backward", -0.1), ("a person walks forward", -0.5)]
     assert choosing.truest(written, walk()) == "a person walks forward"
     assert choosing.truest([("like a zombie", -0.5), ("with a sword", -0.3)], walk()) == "with a sword"
+
+
+def test_what_the_first_tries_miss_is_asked_for_again_one_action_at_a_time(make_model, monkeypatch):
+    """The second round: in other words, and only where something is missing."""
+    model, phases, plans = make_model(), [], []
+    make = again._make
+    monkeypatch.setattr(
+        again, "_make", lambda model, sentences, *rest: plans.append(sentences) or make(model, sentences, *rest)
+    )
+    asked = GenerateRequest("a person jumps, then sits down", seconds=2, seed=3, preset="best")
+    result = model.generate(asked, lambda phase, step, total: phases.append(phase), lambda: False)
+    assert plans == [["a person jumps", "a person sits down"]] and "again" in phases
+    assert result.motions[0].frames == 60 and result.warnings
+    (batched,) = model.generate_batch([asked], lambda *step: None, lambda: False)
+    assert np.allclose(batched.motions[0].rotations, result.motions[0].rotations, atol=1e-3)
+    plans.clear()
+    model.generate(GenerateRequest("like a zombie", seconds=2, seed=3), lambda *step: None, lambda: False)
+    model.generate(GenerateRequest("a person jumps", seconds=2, preset="fast"), lambda *step: None, lambda: False)
+    assert plans == []
+    with pytest.raises(BackendError, match="cancelled"):
+        model.generate(asked, lambda phase, step, total: phases.append(phase), lambda: phases[-1] == "again")

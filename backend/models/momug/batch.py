@@ -72,12 +72,12 @@ def generate(model, requests: list[GenerateRequest], progress: Progress, cancell
         conditional, unconditional = made.chunk(2)
         return guided(conditional, unconditional, scale, lengths)
 
-    def on_step(index: int) -> None:
+    def on_step(index: int, phase: str = "denoise") -> None:
         nonlocal step
         step = index
         if cancelled():
             raise BackendError("cancelled", "The generation was cancelled.", retryable=True)
-        progress("denoise", index, steps)
+        progress(phase, index, steps)
 
     latents = ddim(predict, noise.to(model.device), model.alpha_bar, steps, on_step=on_step)
     denoised = time.perf_counter()
@@ -90,7 +90,8 @@ def generate(model, requests: list[GenerateRequest], progress: Progress, cancell
         for index, total in enumerate(frames)
     ]
     if tries > 1:
-        again.improve(model, [r.prompt for r in requests], [r.seed for r in requests], tried, steps, scale, on_step)
+        sentences, seeds = [r.prompt for r in requests], [r.seed for r in requests]
+        again.improve(model, sentences, seeds, tried, steps, scale, lambda index: on_step(index, "again"))
     results = []
     for request, motions in zip(requests, tried, strict=True):
         (best,), unmet = choosing.choose([request.prompt], [0], [motions])

@@ -105,6 +105,10 @@ class MoMug:
             stop_if_cancelled()
             progress("denoise", index, steps)
 
+        def on_second_round(index: int) -> None:
+            stop_if_cancelled()
+            progress("again", index, steps)
+
         latents = ddim(predict, noise, self.alpha_bar, steps, on_step=on_step)
         if conditions:
             latents = conditions.pull(latents, LAST_PULLS, on_pull)
@@ -117,7 +121,7 @@ class MoMug:
         segments = [sum(frames[:i]) for i in range(len(frames))]
         tried = [made[i : i + tries] for i in range(0, len(made), tries)]
         if tries > 1 and not request.timeline:
-            again.improve(self, [request.prompt] * len(seeds), seeds, tried, steps, scale, on_step)
+            again.improve(self, [request.prompt] * len(seeds), seeds, tried, steps, scale, on_second_round)
         chosen, unmet = choosing.choose(sentences, segments, tried)
         motions = [motions[best] for motions, best in zip(tried, chosen, strict=True)]
         if request.target:
