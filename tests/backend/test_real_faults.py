@@ -20,6 +20,7 @@ from backend import protocol
 from backend.language import base
 from backend.models.momug.model import save_checkpoint
 from blender_addon.client import DONE, FAILED, Session
+from tests.backend.test_llamo import make_llamo, saved  # noqa: F401
 
 TINY = "from backend.language import text; text.TEXT_LAYERS = (1, 2); from backend import server; "
 SERVE = TINY + "server.main()"
@@ -379,3 +380,22 @@ def test_killed_while_it_writes(serve, tmp_path):
     assert wait(job).state == DONE and job.restarts == 1
     with np.load(path, allow_pickle=False) as arrays:
         assert len(arrays["poses"]) == protocol.MAX_FILE_FRAMES
+
+
+def test_killed_while_it_streams(saved, environment, tmp_path):  # noqa: F811
+    environment["MOMUG_CHECKPOINTS"] = str(saved[0].parent)
+    limits = {"hang_timeout": PATIENCE, "hello_timeout": PATIENCE}
+    session = Session([sys.executable, "-c", SERVE], environment, tmp_path / "stream.log", **limits)
+    try:
+        fields = {"model": "llamo", "prompt": "a person walks", "seconds": 60.0, "seed": 1}
+        job = session.submit("stream", fields)  # nobody plays it, so it waits when it is ahead
+        wait_until(lambda: job.begun or job.finished)
+        assert job.begun, job.error
+        os.kill(session._link.process.pid, signal.SIGKILL)
+        assert wait(job).state == FAILED and "stopped unexpectedly" in job.error and job.restarts == 0
+        frames = sum(piece.frames for piece in job.incoming.take())
+        assert frames == job.incoming.received > 0  # what had come is still there
+        job = session.submit("stream", {**fields, "seconds": 1.0})
+        assert wait(job).state == DONE and job.incoming.received == 30, job.error
+    finally:
+        session.close()

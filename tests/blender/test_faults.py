@@ -13,7 +13,6 @@ from pathlib import Path
 
 import bpy
 import pytest
-from blender.scenes import tick_until_done
 from figures import walk
 from waiting import PATIENCE, wait_until
 
@@ -23,7 +22,7 @@ from blender_addon.scene import import_rig, keys
 from blender_addon.scene import mannequin as figures
 
 WALK = {"seconds": 2.0, "seed": 3, "preset": "fast"}
-LONG = {"seconds": 10.0, "seed": 3, "preset": "fast", "steps": 100}
+LONG = {"seconds": 10.0, "seed": 3, "preset": "fast", "steps": 60}
 KINDS = (".bvh", ".npz", ".npy", ".fbx", ".glb")
 posix = pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX")
 
@@ -73,7 +72,7 @@ def begun() -> None:
 
 def told() -> str:
     """What the panel says once the timer has seen the end of the task."""
-    tick_until_done()
+    wait_until(lambda: runtime._tick() is None)
     return runtime.status().message
 
 
@@ -195,7 +194,7 @@ facts = [session._link.process.pid, made.rotations.sum().item(), str(session.log
 print("FACTS " + json.dumps(facts), flush=True)
 sys.stdin.readline()
 if kind == "doomed":
-    task = ask.start_animate(figure, "a person walks", seconds=10.0, seed=3, preset="fast", steps=100)
+    task = ask.start_animate(figure, "a person walks", seconds=10.0, seed=3, preset="fast", steps=60)
     while task.job.phase != "denoise":
         time.sleep(0.001)
     print("FACTS []", flush=True)
