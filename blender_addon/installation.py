@@ -79,6 +79,8 @@ def state() -> Shown:
         loaded = session.vitals.get("model")
         return Shown(READY, f"{_label(loaded)} is loaded." if loaded else "The process runs; no model is loaded.")
     if not is_installed():
+        if _installer is not None and _installer.state == installer.RUNNING and _installer.command == installer.INSTALL:
+            return Shown(NOT_INSTALLED, "The model's programs are being installed.")
         return Shown(NOT_INSTALLED, "The model's programs are not installed.")
     return Shown(STOPPED, "Not in memory. It starts by itself when it is needed.")
 

@@ -39,8 +39,10 @@ def fetch_python(runner: Path, report: Report) -> None:
     code, output = run(command, log, UV_CACHE_DIR=str(paths.cache_folder() / "uv" / "cache"))
     if code != 0:
         problem = explain(output, "Python for the model", paths.cache_folder(), log)
+        if problem.code == "no_network":  # it asks another server than the package index
+            problem.message = "The server that it fetches Pythons from does not answer."
         raise EnvironmentProblem(
-            f"uv could not bring a Python. {problem.message}",
+            f"No Python could be fetched with uv. {problem.message}",
             "Install Python 3.11, 3.12 or 3.13 yourself (python.org), and press Install again.",
             problem.code,
         )

@@ -175,6 +175,9 @@ def test_the_installation_is_drawn_in_every_state(momug, state, words, button):
     drawn = draw()
     assert words in drawn.text or state == "planned" and "Download:" in drawn.text
     assert button in drawn.buttons
+    if state == "running":
+        worker.command = "install"
+        assert "are being installed" in draw().text
     if state == "planned":
         assert "torch 2.13.0+cpu" in drawn.text and "Free:" in drawn.text and "No card." in drawn.text
         assert "momug.show_packages" in drawn.buttons
