@@ -162,11 +162,15 @@ def send(
     place: Place,
     wish: "conditions.Wish | None" = None,
     *,
+    arrays: "dict | None" = None,
     scene=None,
     extend_timeline: bool = False,
     undo_step: bool = False,
 ) -> runtime.Task:
-    """Send the ``fields`` of :func:`checked`; what comes back goes to ``place``, met with ``wish``. Raises Error."""
+    """Send the ``fields`` of :func:`checked`; what comes back goes to ``place``, met with ``wish``. Raises Error.
+
+    arrays: poses given on the canonical skeleton, as the message carries them, in place of a wish.
+    """
     scene, options = scene or bpy.context.scene, place.options
     if wish is not None:
         options = conditions.as_posed(armature, wish, options)
@@ -210,7 +214,7 @@ def send(
         runtime.tell(" ".join([f"{made}.", *runtime.warnings_of(header), *results.warnings(rig)]))
         return actions
 
-    arrays = wish.given.arrays() if wish is not None else None
+    arrays = wish.given.arrays() if wish is not None else arrays
     return runtime.start(protocol.GENERATE, fields, arrays, apply, "MoMug: Generate" if undo_step else "")
 
 

@@ -12,6 +12,7 @@ import re
 import sys
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 
 ADDON = Path(__file__).resolve().parent
@@ -22,6 +23,8 @@ SOME_FAILED = 3  # exit code, as of ``python -m backend batch``
 # what no other job would survive either
 FATAL = ("no_backend", "bad_command", "no_hello", "version")
 FPS = 30
+GIVEN = ("rotations", "translation", "joints", "place")  # arrays of a file of given poses
+MAX_GIVEN = 64 << 20  # bytes
 
 
 class Stop(Exception):
@@ -79,7 +82,10 @@ class Tools:
     """The add-on's modules, by whatever name the add-on is installed."""
 
     def __init__(self, package: str):
-        self.api = importlib.import_module(f"{package}.api")
+        self.api, self.ask, self.runtime = (
+            importlib.import_module(f"{package}.{name}") for name in ("api", "ask", "runtime")
+        )
+        self.Options = importlib.import_module(f"{package}.scene.takes").Options
         self.import_rig = importlib.import_module(f"{package}.scene.import_rig").import_rig
         self.mannequin = importlib.import_module(f"{package}.scene.mannequin")
         self.export_blend = importlib.import_module(f"{package}.scene.export").blend
@@ -216,8 +222,8 @@ def _inputs(job, default: str, motions: "Path | None", tools: Tools) -> "tuple[s
     problem = job.problem
     if not problem and motion is not None and not motion.is_file():
         problem = f"There is no motion {motion}."
-    if not problem and job.target and motion is None:
-        problem = "Given poses from a file are for 'python -m backend batch'; then come back with --motions."
+    if not problem and job.target and not Path(job.target).is_file():
+        problem = f"There are no given poses at {job.target}."
     if not problem and rig and not Path(rig).is_file():
         problem = f"There is no file at {rig}."
     if problem:
@@ -232,8 +238,6 @@ def _key(job, rig: str, motion: "Path | None", formats: "list[str]", tools: Tool
 
 def _animate(job, armature, motion: "Path | None", tools: Tools) -> int:
     """Put the job's motion on the armature and the timeline around it; the number of frames."""
-    import bpy
-
     if motion is not None:
         options = {"loop": True} if job.request.get("loop") else {}
         action = tools.api.import_motion(motion, armature, frame_start=1, **{**options, **job.options})
@@ -241,9 +245,45 @@ def _animate(job, armature, motion: "Path | None", tools: Tools) -> int:
         request = dict(job.request)
         timeline = [(part.get("prompt"), part.get("seconds")) for part in request.pop("timeline", [])] or None
         prompt = request.pop("prompt", "")
+        if job.target:
+            action = _meet(job, armature, prompt, request, timeline, tools)
+            return _framed(armature, action, tools)
         action = tools.api.animate(
             armature, prompt, timeline=timeline, model=job.model, frame_start=1, **{**request, **job.options}
         )
+    return _framed(armature, action, tools)
+
+
+def _meet(job, armature, prompt: str, request: dict, timeline: "list | None", tools: Tools):
+    """The action of a job whose poses are given on the canonical skeleton. Feet stay where those poses have them."""
+    loop = {"loop": True} if request.pop("loop", False) else {}
+    try:
+        options = tools.Options(**{"foot_lock": False, **loop, **job.options})
+    except TypeError as error:
+        raise tools.api.Error("bad_request", "There is no such option of a motion.", str(error)) from error
+    fields = tools.ask.checked(prompt, model=job.model, timeline=timeline, **request)
+    task = tools.ask.send(armature, fields, tools.ask.Place(1, 0, options), arrays=_given(Path(job.target), tools))
+    return tools.runtime.wait(task)[0]
+
+
+def _given(path: Path, tools: Tools) -> dict:
+    """The arrays of a file of given poses, as a generate message carries them; the backend checks what they say."""
+    import numpy as np
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > MAX_GIVEN:
+                raise ValueError("it is too large")
+        with np.load(path, allow_pickle=False) as archive:
+            return {f"target/{name}": archive[name] for name in GIVEN if name in archive.files}
+    except (OSError, ValueError, KeyError, MemoryError, zipfile.BadZipFile, EOFError) as error:
+        raise tools.RigError(f"'{path.name}' could not be read as given poses.") from error
+
+
+def _framed(armature, action, tools: Tools) -> int:
+    """Accept the action and put the timeline around it; the number of frames."""
+    import bpy
+
     tools.api.accept(armature)
     first, last = (int(round(frame)) for frame in action.frame_range)
     bpy.context.scene.frame_start, bpy.context.scene.frame_end = first, last

@@ -61,10 +61,12 @@ def a_job(rng: random.Random, steps: int = 10) -> tuple[str, dict, dict]:
     return kind, fields, {}
 
 
-def soak(python: str, jobs: int, seed: int, log: Path, steps: int, cycle: int) -> dict:
+def soak(python: str, jobs: int, seed: int, log: Path, steps: int, cycle: int, blocks: int) -> dict:
     """Run the jobs, unloading after every ``cycle`` of them; a record of what happened."""
     rng, ends, samples, wrong, unloads = random.Random(seed), Counter(), [], [], []
     command, env = backend_command(python)
+    if blocks:
+        command = [python, str(Path(__file__).with_name("soak_backend.py")), str(blocks)]
     session = Session(command, env, log, hang_timeout=600.0, cancel_timeout=300.0)
     try:
         if not session.wait_ready(300):
@@ -111,11 +113,12 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=10, help="most denoising steps of a job: fewer make it shorter")
+    parser.add_argument("--blocks", type=int, default=0, help="of the language model; 0 keeps all of them")
     parser.add_argument("--cycle", type=int, default=50, help="jobs between two unloads")
     parser.add_argument("--python", default=sys.executable, help="the backend's interpreter (default: this one)")
     parser.add_argument("--log", type=Path, default=Path("soak.log"))
     options = parser.parse_args()
-    record = soak(options.python, options.jobs, options.seed, options.log, options.steps, options.cycle)
+    record = soak(options.python, options.jobs, options.seed, options.log, options.steps, options.cycle, options.blocks)
     print(json.dumps(record, indent=1))
     flat = record["MiB a job"] < MEMORY_SLOPE and record["handles a job"] < HANDLE_SLOPE
     return 0 if flat and not record["wrong"] and record["one process"] else 1

@@ -39,9 +39,10 @@ class Batch:
 
 @dataclass
 class Worker:
-    """An actor and what it has been given: task -> batch."""
+    """An actor and what it has been given: task -> batch; ``starting`` until a machine has taken it."""
 
     actor: Any
+    starting: Any
     tasks: dict[Any, Batch] = field(default_factory=dict)
 
 
@@ -111,17 +112,38 @@ class _Pool:
         waiting = deque(Batch(batch) for batch in batches)
         while waiting or any(worker.tasks for worker in self.workers):
             self._hire(len(waiting))
-            for worker in sorted(self.workers, key=lambda worker: len(worker.tasks)):
+            # one that no machine has taken yet gets nothing: it may wait for ever, when a machine has just left
+            here = [worker for worker in self.workers if worker.starting is None]
+            for worker in sorted(here, key=lambda worker: len(worker.tasks)):
                 while waiting and len(worker.tasks) < IN_FLIGHT:
                     batch = waiting.popleft()
                     worker.tasks[worker.actor.make.remote(batch.jobs)] = batch
                     yield [{**run.started(job), "attempt": batch.attempt} for job in batch.jobs]
+            if not waiting:
+                self._dismiss()
             tasks = {task: worker for worker in self.workers for task in worker.tasks}
-            ready, _ = self.ray.wait(list(tasks), timeout=1.0)
+            tasks |= {worker.starting: worker for worker in self.workers if worker.starting is not None}
+            ready, _ = self.ray.wait(list(tasks), timeout=1.0) if tasks else ([], [])
             for task in ready:
                 worker = tasks[task]
                 if task in worker.tasks:  # not when its worker was found lost a moment ago
                     yield from self._end(worker, task, waiting)
+                elif task == worker.starting:
+                    yield from self._arrive(worker, waiting)
+
+    def _arrive(self, worker: Worker, waiting: deque[Batch]) -> Iterator[list[dict[str, Any]]]:
+        """A machine has taken a worker, or lost it at once."""
+        try:
+            self.ray.get(worker.starting)
+            worker.starting = None
+        except self.ray.exceptions.RayError as error:
+            yield from self._lost(worker, f"its worker was lost ({type(error).__name__})", waiting)
+
+    def _dismiss(self) -> None:
+        """No more work for the idle ones: an autoscaling cluster can give their machines back."""
+        for worker in [worker for worker in self.workers if not worker.tasks]:
+            self.workers.remove(worker)
+            self.ray.kill(worker.actor)
 
     def _end(self, worker: Worker, task: Any, waiting: deque[Batch]) -> Iterator[list[dict[str, Any]]]:
         errors = self.ray.exceptions
@@ -146,6 +168,8 @@ class _Pool:
         self.looked, self.losses = -math.inf, self.losses + 1
         if not self.ended and self.losses >= HOPELESS:
             raise BackendError("internal", f"{self.losses} workers ended before they had made anything: {reason}.")
+        if not worker.tasks:
+            return
         making, *queued = worker.tasks.values()
         waiting.extendleft(reversed(queued))
         yield from self._again(making, reason, waiting)
@@ -175,4 +199,5 @@ class _Pool:
         for _ in range(count - len(self.workers)):
             # repeating and starting again are ours: Ray would repeat what ends a worker for ever
             kind = self.ray.remote(max_restarts=0, max_task_retries=0, **share)(run.Maker)
-            self.workers.append(Worker(kind.remote(self.settings)))
+            actor = kind.remote(self.settings)
+            self.workers.append(Worker(actor, actor.__ray_ready__.remote()))

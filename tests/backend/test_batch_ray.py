@@ -37,6 +37,12 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+def agent_ports() -> dict[str, int]:
+    """Ray gives its agents 15 s to say which port they took, which a busy computer may not keep: they are told."""
+    names = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+    return dict(zip(names, free_ports(len(names)), strict=True))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def cluster(tmp_path_factory):
     """Four CPUs' worth of workers, whatever this computer has."""
@@ -46,10 +52,7 @@ def cluster(tmp_path_factory):
     patch.setenv("RAY_worker_niceness", "0")
     from ray.cluster_utils import Cluster
 
-    # Ray gives its agents 15 s to say which port they took, which a busy computer may not keep: they are told
-    names = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
-    head = {"num_cpus": 4, "include_dashboard": False, **ports}
+    head = {"num_cpus": 4, "include_dashboard": False, **agent_ports()}
     running = Cluster(initialize_head=True, head_node_args=head)
     yield running
     running.shutdown()
@@ -131,6 +134,41 @@ def test_results_go_to_a_url_and_no_more_is_under_way_than_workers_can_hold(tmp_
         under_way += (state == "running") - (state == "done")
         most = max(most, under_way)
     assert 2 <= most <= 4 * on_ray.IN_FLIGHT * 2
+
+
+def test_a_machine_that_leaves_and_one_that_joins_lose_no_job_and_double_none(tmp_path, cluster):
+    """Three machines of one worker each beside the head, which holds none; one is taken away, another is added."""
+    made = tmp_path / "made"
+    made.mkdir()
+    rows = [{"name": f"n{i}", "prompt": "a person walks slowly", "seconds": 2, "seed": i} for i in range(40)]
+    (tmp_path / "jobs.json").write_text(json.dumps(rows), encoding="utf-8")
+    machines, over = [cluster.add_node(num_cpus=8, **agent_ports()) for _ in range(2)], threading.Event()
+    changed = []
+
+    def change() -> None:
+        while not over.wait(0.05):
+            if len(list(made.glob("made-*"))) > 6:
+                cluster.remove_node(machines[0], allow_graceful=False)
+                machines[0] = cluster.add_node(num_cpus=8, **agent_ports())
+                changed.append(True)
+                return
+
+    changer = threading.Thread(target=change)
+    changer.start()
+    settings = run.Settings(str(tmp_path / "out"), batch=2, load=batch_model.Loader(made))
+    try:
+        pool = on_ray.pool(cluster.address, None, 8)  # more CPUs than the head has
+        report = run.run(tmp_path / "jobs.json", settings, say=lambda line: None, pool=pool)
+    finally:
+        over.set()
+        changer.join()
+        for machine in machines:
+            cluster.remove_node(machine)
+    assert changed and report.done == 40 and not report.failed, report.failed
+    told = states(tmp_path / "out")
+    assert len(told) == 40
+    assert all([record["state"] for record in records].count("done") == 1 for records in told.values())
+    assert sorted(path.stem for path in (tmp_path / "out").glob("*.npz")) == sorted(row["name"] for row in rows)
 
 
 def test_no_cluster_is_one_sentence(tmp_path):

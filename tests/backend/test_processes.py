@@ -106,7 +106,7 @@ def test_a_recipe_trains_alike_in_one_process_and_in_two(tmp_path, motion, write
     torchrun("-m", "backend", "train", "--recipe", recipe, "--data", data, "--out", tmp_path / "two", "--device", "cpu")
     one, two = curve(tmp_path / "one"), curve(tmp_path / "two")
     print("one process", one.round(4), "two processes", two.round(4))
-    assert len(one) == len(two) == 8 and one[-1] < 0.6 * one[0]
+    assert len(one) == len(two) == 8 and one[-1] < 0.75 * one[0]
     # batches are drawn differently: the curves differ by the noise of a batch
     assert np.abs(two / one - 1).mean() < 0.1, (one, two)
 

@@ -346,9 +346,10 @@ def test_odd_paths(tmp_path, made, name):
     )
 
 
-def test_a_url_that_fsspec_knows(tmp_path, made):
-    pytest.importorskip("fsspec")
-    url = (tmp_path / "bucket").as_uri()
+@pytest.mark.parametrize("kind", ["file", "memory"])
+def test_a_url_that_fsspec_knows(tmp_path, made, kind):
+    fsspec = pytest.importorskip("fsspec")
+    url = (tmp_path / "bucket").as_uri() if kind == "file" else f"memory://{tmp_path.name}/bucket"
     file = table(tmp_path, *({"name": f"a/n{i}", "prompt": "walks", "seconds": 2} for i in range(3)))
     settings = run.Settings(url, load=batch_model.Loader(made))
     with pytest.raises(BackendError, match="--manifest"):
@@ -356,8 +357,10 @@ def test_a_url_that_fsspec_knows(tmp_path, made):
     for count in ((3, 0), (0, 3)):
         report = run.run(file, settings, manifest=tmp_path / "m.jsonl", say=lambda line: None)
         assert (report.done, report.earlier) == count
-    assert sorted(path.name for path in (tmp_path / "bucket" / "a").iterdir()) == ["n0.npz", "n1.npz", "n2.npz"]
-    assert formats.read(tmp_path / "bucket" / "a" / "n0.npz").frames == 60
+    system, folder = fsspec.core.url_to_fs(url)
+    assert sorted(Path(name).name for name in system.ls(f"{folder}/a", False)) == ["n0.npz", "n1.npz", "n2.npz"]
+    system.get_file(f"{folder}/a/n0.npz", str(tmp_path / "back.npz"))
+    assert formats.read(tmp_path / "back.npz").frames == 60
 
 
 # --- captions
