@@ -1,11 +1,15 @@
 """Several sentences as one motion: a list of blocks."""
 
+import re
+
 import bpy
 
 from .. import commit, properties
 from ..operators import timeline
 from . import work
 from .base import Sidebar, paragraph
+
+_SUBJECT = re.compile(r"^\s*((a|the) (person|man|woman|character)|someone|somebody)\s+(?=\S)", re.IGNORECASE)
 
 
 class MOMUG_UL_blocks(bpy.types.UIList):
@@ -15,7 +19,7 @@ class MOMUG_UL_blocks(bpy.types.UIList):
         split = layout.split(factor=0.12, align=True)
         split.label(text=str(index + 1), translate=False)
         split = split.split(factor=0.7, align=True)
-        split.prop(block, "prompt", text="", emboss=False)
+        split.label(text=_SUBJECT.sub("", block.prompt), translate=False)  # all of it is in the field below the list
         row = split.row(align=True)
         row.alignment = "RIGHT"
         row.label(text="auto" if block.auto else f"{block.seconds:.1f} s")
@@ -69,7 +73,7 @@ class MOMUG_PT_timeline(Sidebar, bpy.types.Panel):
         row = column.row(align=True)
         length = row.row(align=True)
         length.enabled = not block.auto
-        length.prop(block, "seconds", text="")
+        length.prop(block, "seconds")
         row.prop(block, "auto", text="Auto", toggle=True)
         row = column.row(align=True)
         row.operator("momug.split_block", text="Split", icon="SNAP_MIDPOINT")

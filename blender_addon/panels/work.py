@@ -56,9 +56,9 @@ def draw_status(layout, context, section: str) -> None:
 
 
 def draw_reason(layout, context, reason: str) -> None:
-    """Why the button above is grey; what is wrong with the armature is told in its own section already."""
+    """Why the button above is grey; that there is no armature, or what is wrong with it, is told in its own section."""
     armature = properties.chosen_armature(context)
-    if reason and runtime.active() is None and (armature is None or not results.map_health(armature).problem):
+    if reason and runtime.active() is None and armature is not None and not results.map_health(armature).problem:
         paragraph(layout, context, reason, "INFO")
 
 

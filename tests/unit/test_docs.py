@@ -15,7 +15,7 @@ BLENDER = {
     "Edit", "Preferences", "Get Extensions", "Install from Disk", "Install...", "Add-ons", "Object Mode", "Pose Mode",
     "Edit Mode", "File", "Export", "Import", "Allow Online Access", "Asset Browser", "Dope Sheet", "Current File",
     "System", "Network", "Interface", "Language", "Window", "Toggle System Console", "Undo", "Uninstall", "Object",
-    "Apply", "Library Override", "Make", "Relations",
+    "Apply", "Library Override", "Make", "Relations", "File Paths",
 }  # fmt: skip
 
 
