@@ -15,7 +15,7 @@ class MOMUG_UL_poses(bpy.types.UIList):
     def draw_item(self, context, layout, _data, pose, _icon, _active, _property, _index=0, _flag=0):
         row = layout.row(align=True)
         row.prop(pose, "use", text="")
-        row.prop(pose, "frame", text="", emboss=False)
+        row.prop(pose, "frame", emboss=False)
         armature = properties.chosen_armature(context)
         strange = armature is not None and pose.owner not in ("", armature.name)
         if strange:
@@ -52,12 +52,13 @@ class MOMUG_PT_poses(Sidebar, bpy.types.Panel):
             side.operator("momug.remove_pose", text="", icon="TRASH").every = True
             side.operator("momug.go_to_pose", text="", icon="TIME")
         column = layout.column(align=True)
-        column.label(text="Way to go")
+        column.label(text="Curve to follow")
         row = column.row(align=True)
         row.prop(settings, "path", text="", icon="CURVE_DATA")
         row.operator("momug.add_path", text="", icon="ADD")
         if settings.path is None:
-            column.prop(settings, "waypoints")
+            column.label(text="Or waypoints")
+            column.prop(settings, "waypoints", text="")
         layout.prop(settings, "keep_selected")
 
 

@@ -93,6 +93,25 @@ def first_motion(window: Window):
     return [before, busy, shot(window, "after")]
 
 
+@picture("live-motion")
+def live_motion(window: Window):
+    window.expand(CHARACTER, PROMPT)
+    backend(window, delay=0.2)
+    act(window, "add_mannequin")
+    prompt(window, "a person walks forward")
+    window.do("bpy.context.scene.momug.auto_seconds = True")
+    act(window, "stream")
+    window.until("live()", lambda now: now and now[1] > 20)
+    playing = shot(window, "playing")
+    prompt(window, "a person runs")
+    act(window, "steer")
+    steered = shot(window, "steered")
+    act(window, "stop")
+    window.until("live() is None")
+    window.expand(CHARACTER, PROMPT, RESULT)
+    return [playing, steered, shot(window, "stopped")]
+
+
 @picture("errors")
 def errors(window: Window):
     window.expand(CHARACTER, PROMPT)
@@ -181,15 +200,13 @@ def result(window: Window):
     made(window)
     window.expand(RESULT)
     several = shot(window, "several")
-    act(window, "show_variation")
     act(window, "change_result(in_place=True)")
     window.until("addon('commit').current(armature()).take.options.in_place")
-    changed = shot(window, "changed")
     working = busy(window, "busy", "generate_again")
-    failed = fails(window, "failed", "generate_again", "nan")
+    failed = fails(window, "failed", "generate_again")
     act(window, "accept")
     window.until("take()[0] == 'accepted'")
-    return [several, changed, working, failed, shot(window, "accepted")]
+    return [several, working, failed, shot(window, "accepted")]
 
 
 @picture("captions-and-library")
@@ -338,14 +355,14 @@ def bone_map(window: Window):
 
 
 def compose(parts: list[Path], target: Path) -> None:
-    """The parts side by side, each without the empty space below, in 64 colours."""
+    """The parts side by side, each without the empty space below, in 128 colours."""
     trimmed = []
     for part in parts:
         out = part.with_suffix(".trimmed.png")
         subprocess.run(["convert", part, "-shave", "4x4", "-fuzz", "3%", "-trim", "+repage", out], check=True)
         trimmed.append(out)
     border = ["-background", "#303030", "-gravity", "north", "-bordercolor", "#303030", "-border", "6x6"]
-    small = ["+dither", "-colors", "64", "-strip", "-define", "png:compression-level=9"]
+    small = ["+dither", "-colors", "128", "-strip", "-define", "png:compression-level=9"]
     subprocess.run(["convert", *trimmed, *border, "+append", *small, target], check=True)
     print(f"{target.name}: {target.stat().st_size / 1e3:.0f} kB", flush=True)
 
