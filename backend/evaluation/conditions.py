@@ -40,9 +40,9 @@ def evaluate(
 ) -> dict:
     """Measure how a model meets poses, places, loops and timelines on ``windows`` windows of a built data set.
 
-    Returns plain numbers: "cases" has for each case the rows "model", "pinned only" and "interpolated" of mean figures
-    (see ``measure``), or "refused" with the model's own sentence. Raises BackendError when the model or the data is
-    missing, or the model knows no conditions.
+    preset: None is the model's first, which makes one motion of each request. Returns plain numbers: "cases" has for
+    each case the rows "model", "pinned only" and "interpolated" of mean figures (see ``measure``), or "refused" with
+    the model's own sentence. Raises BackendError when the model or the data is missing, or it knows no conditions.
     """
     about = requests.available_model(name, models.describe())
     known = [case for case in cases if set(case.needs) <= set(about["conditions"])]
@@ -56,11 +56,12 @@ def evaluate(
         raise BackendError("bad_file", f"The {split} split in {data} has no window of 2 to 5 seconds as captured.")
     motions, texts = [found.motions[i] for i in picked], [found.rows[i]["captions"][0] for i in picked]
     model = models.load(name, device)
+    preset = preset or next((entry["name"] for entry in about["presets"]), None)
     record = {
         "schema": SCHEMA,
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "model": name,
-        "preset": preset or about.get("default_preset", ""),
+        "preset": preset or "",
         "split": split,
         "windows": len(picked),
         "cases": {},

@@ -19,8 +19,8 @@ def pin(motion: Motion, target: Target, blend: int = BLEND) -> Motion:
 
     A correction of a rotation fades out over ``blend`` frames before and after the given frames, more for a large one
     (or it would be a jerk), with no speed at its ends; the travel is corrected evenly between given places, so that
-    feet slide as little as possible, and a place that is given once moves the whole motion. Both have the same number
-    of frames, else ValueError.
+    feet slide as little as possible, and a place that is given once moves the whole motion. What is given for several
+    frames on end is left, and come to, at its own speed. Both have the same number of frames, else ValueError.
     """
     if target.frames != motion.frames:
         raise ValueError("the target and the motion differ in length")
@@ -37,6 +37,7 @@ def pin(motion: Motion, target: Target, blend: int = BLEND) -> Motion:
         needed = 15 / 8 * np.linalg.norm(offset[frames, joint], axis=-1) * motion.fps / FASTEST
         lengths = np.clip(np.ceil(needed), least, max(least, LONGEST)).astype(int)
         faded[:, joint] = fade(offset[frames, joint], frames, motion.frames, lengths)
+        run_out(faded[:, joint], offset[frames, joint], frames, lengths)
     rotations = (Rotation.from_rotvec(faded.reshape(-1, 3)) * made).as_quat(scalar_first=True)
     rotations = rotations.reshape(motion.frames, 22, 4)
     rotations[target.joints] = target.rotations[target.joints]
@@ -47,9 +48,11 @@ def pin(motion: Motion, target: Target, blend: int = BLEND) -> Motion:
             continue
         gap = target.translation[frames, axis] - translation[frames, axis]
         if axis == 1:
-            translation[:, axis] += fade(gap[:, None], frames, motion.frames, 2 * blend)[:, 0]
+            correction = fade(gap[:, None], frames, motion.frames, 2 * blend)
         else:
-            translation[:, axis] += between(gap, frames, motion.frames)
+            correction = between(gap, frames, motion.frames)[:, None]
+        run_out(correction, gap[:, None], frames, np.full(len(frames), 2 * blend))
+        translation[:, axis] += correction[:, 0]
         translation[frames, axis] = target.translation[frames, axis]
     result = Motion(rot.continuous(rotations), translation, motion.rest_offsets, motion.fps)
     result.contacts = np.minimum(motion.contacts, foot_contacts(result.joints(), result.fps))
@@ -70,6 +73,29 @@ def fade(values: np.ndarray, frames: np.ndarray, count: int, blend: "int | np.nd
         part = np.where(at < frame, (frame - at) / before, (at - frame) / after).clip(0, 1)
         result += (1 - part**3 * (10 - 15 * part + 6 * part**2))[:, None] * values[i]
     return result
+
+
+def run_out(curve: np.ndarray, values: np.ndarray, frames: np.ndarray, lengths: np.ndarray) -> None:
+    """Let a correction ``curve`` (T,C) leave stretches of given frames with the speed that it has in them, and lose it
+    over ``lengths`` (K,) frames: what goes on from a given stretch then goes on without a jump of velocity. In place.
+
+    values (K,C): the correction at the K given frames, rising.
+    """
+    for i, frame in enumerate(frames):
+        for way in (1, -1):
+            inner, outer = i - way, i + way
+            if not 0 <= inner < len(frames) or frames[inner] != frame - way:
+                continue  # a pose that is given alone has no speed
+            room = abs(frames[outer] - frame) if 0 <= outer < len(frames) else len(curve)
+            length = int(min(lengths[i], room))
+            at = frame + way * np.arange(1, length)
+            at = at[(at >= 0) & (at < len(curve))]
+            if not len(at):
+                continue
+            missing = (values[i] - values[inner]) - (curve[at[0]] - curve[frame])
+            part = np.abs(at - frame) / length
+            bump = part * (1 - part) ** 3
+            curve[at] += missing * (bump / bump[0])[:, None]
 
 
 def between(values: np.ndarray, frames: np.ndarray, count: int) -> np.ndarray:

@@ -8,9 +8,10 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-from blender.scenes import build, empty, world_heads  # noqa: E402
+from blender.scenes import bone_matrices, build, empty, world_heads  # noqa: E402
 from figures import bone_matrix, figure, mixamo_names, turn, walk, wild  # noqa: E402
 
+from blender_addon import api  # noqa: E402
 from blender_addon.retarget import bones_read, controls, retarget  # noqa: E402
 from blender_addon.retarget import rotations as rot  # noqa: E402
 from blender_addon.retarget.mechanism import Mechanism  # noqa: E402
@@ -300,6 +301,42 @@ def test_generated_rigify_by_ik(rigify):
     assert max(degrees for degrees, _ in ends.values()) < 0.1
     knees = off(armature, wanted, ("shin.L", "shin.R"))
     assert max(apart for _, apart in knees.values()) < 40.0
+
+
+@pytest.mark.parametrize("made_by", ["FK", "IK", "IK without pole targets"])
+def test_a_given_pose_of_a_control_rig_is_met_whatever_made_it(fake, rigify, made_by):
+    """By the controls that it was made with, and, no limb being stretched, by the other ones as well."""
+    armature = generated(rigify)
+    bones = armature.pose.bones
+    for limb in ("thigh_parent.L", "thigh_parent.R", "upper_arm_parent.L", "upper_arm_parent.R"):
+        bones[limb]["IK_FK"] = 1.0 if made_by == "FK" else 0.0
+        bones[limb]["pole_vector"] = made_by == "IK"
+    bones["torso"].location = (0.1, 0.05, -0.15)
+    for name, moved in (("foot_ik.L", (0.05, -0.25, 0.1)), ("foot_ik.R", (-0.1, 0.2, 0.0)),
+                        ("hand_ik.L", (-0.2, -0.2, 0.0)), ("hand_ik.R", (0.15, -0.1, -0.1))):  # fmt: skip
+        bones[name].location = moved
+    for name in ("thigh_ik.L", "upper_arm_fk.L", "shin_fk.R", "hand_ik.L"):
+        bones[name].rotation_mode = "XYZ"
+        bones[name].rotation_euler = (0.4, 0.2, 0.3)
+    armature.update_tag()
+    bpy.context.view_layer.update()
+    wanted = bone_matrices(armature)
+    api.animate(armature, "a walk", frame_start=1, poses={1: "current", 20: "current"}, seed=1)
+
+    def furthest() -> float:
+        worst = 0.0
+        for frame in (1, 20):
+            bpy.context.scene.frame_set(frame)
+            now = bone_matrices(armature)
+            apart = [np.linalg.norm((now[name] - wanted[name])[:3, 3]) for name in now if name.startswith("DEF-")]
+            worst = max(worst, 1000 * max(apart))
+        return worst
+
+    assert bones["thigh_parent.L"]["IK_FK"] == (1.0 if made_by == "FK" else 0.0)
+    assert furthest() < 1.0
+    api.change(armature, ik_legs=made_by == "FK", ik_arms=made_by == "FK")
+    assert bones["thigh_parent.L"]["IK_FK"] == (0.0 if made_by == "FK" else 1.0)
+    assert furthest() < (30.0 if made_by == "FK" else 10.0)  # how far the knee is off under IK is Rigify's own solver
 
 
 def test_capture_of_a_control_rig_is_what_blender_shows(rigify, monkeypatch):
