@@ -18,6 +18,7 @@ from backend.models.motiongpt.network import MotionTokens
 from backend.models.motiongpt.text_half import TextHalf
 
 WEIGHTS = "motiongpt.safetensors"
+STREAM_SECONDS = 600.0  # how long somebody may watch
 HINT = "Install the weights again."
 LORA = (".lora_A.default.weight", ".lora_B.default.weight")
 
@@ -27,6 +28,7 @@ def save_checkpoint(model: MotionTokens, config: MotionGPTConfig, folder: Path) 
     folder.mkdir(parents=True, exist_ok=True)
     weights.save(model.trainable(), folder / WEIGHTS, int8=True)
     values = config.to_dict() | {"presets": presets(), "captions": True, "streams": True, "steps": 1}
+    values["stream_seconds"] = STREAM_SECONDS
     values["sha256"] = {WEIGHTS: base.sha256_file(folder / WEIGHTS)}
     (folder / "config.json").write_text(json.dumps(values, indent=1), encoding="utf-8")
 
