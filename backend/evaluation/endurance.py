@@ -9,7 +9,7 @@ from backend.codecs.streaming import join
 from backend.models.interface import GenerateRequest
 from backend.motion.quality import metrics as quality
 from backend.motion.skeleton import Motion
-from backend.server import resident_memory
+from backend.process import resident_memory
 
 SECTION = 10.0  # seconds of motion that are measured together
 # what a director might call, twenty seconds each

@@ -51,6 +51,7 @@ class LLaMoTask:
         self.model = MotionExpert(self.config, rope_theta(language_model)).to(device)
         if "start" in recipe:
             load_expert(self.model, out.parent / recipe["start"] / "motion.safetensors")
+        self._fit_expected()
         # how far training is, which a resumed run has to know; a buffer, so that the trainer keeps it
         self.model.register_buffer("trained", torch.zeros(()), persistent=False)
         if recipe.get(
@@ -113,12 +114,28 @@ class LLaMoTask:
         else:
             t = (torch.arange(len(noise), device=self.device) + 0.5) / len(noise)
             t = t[:, None, None].expand(noise.shape[:-1])
+        expected, spread = self._expected(read)
+        r = (z - expected) / spread
         with self._autocast():
-            velocity = self.model.flow(mix(noise, z, t), t, states[:, :-1].expand(len(noise), -1, -1, -1))
-        error = (velocity - (z - noise)).square().mean((0, -1))
+            velocity = self.model.flow(mix(noise, r, t), t, states[:, :-1].expand(len(noise), -1, -1, -1))
+        error = (velocity - (r - noise)).square().mean((0, -1))
         flow = (error * valid).sum() / valid.sum()
         last = (torch.arange(z.shape[1], device=self.device) == lengths[:, None] - 1).float()
         return flow, F.binary_cross_entropy_with_logits(ending[valid], last[valid])
+
+    def _expected(self, read: Tensor) -> tuple[Tensor, Tensor]:
+        """Linear prediction of each of the latents (B,L,C) from the one that is read before it, and its spread."""
+        first, rest = (self.model.expected(None, read[:, :1]), self.model.expected(read[:, :-1], read[:, 1:]))
+        expected, spread = (torch.cat(pair, 1) for pair in zip(first, rest, strict=True))
+        return expected, spread
+
+    def _fit_expected(self) -> None:
+        """The linear prediction that the flow starts from, by ridge regression on the training latents."""
+        before = torch.cat([x[:-1] for x in self.train_latents])
+        after = torch.cat([x[1:] for x in self.train_latents])
+        covariance = before.T @ before + 1e-2 * len(before) * torch.eye(before.shape[1], device=self.device)
+        self.model.ahead.copy_(torch.linalg.solve(covariance, before.T @ after).T)
+        self.model.spread.copy_((after - before @ self.model.ahead.T).std(0))
 
     @torch.no_grad()
     @torch.compiler.set_stance("force_eager")  # compiled a second time for one pass without gradients: not worth it
@@ -131,9 +148,10 @@ class LLaMoTask:
             return read
         with self._autocast():
             states = self.model(self.model.tokens(read), past, seen, begin)[0][:, :-1]
-            own = euler(
-                lambda x_t, t: self.model.flow(x_t, x_t.new_full(x_t.shape[:-1], t), states), torch.randn_like(z), 3
-            )
+            flow = lambda x_t, t: self.model.flow(x_t, x_t.new_full(x_t.shape[:-1], t), states)  # noqa: E731
+            r = euler(flow, torch.randn_like(z), 3)
+        expected, around = self._expected(read)
+        own = expected + around * r
         chosen = torch.rand(*z.shape[:2], 1, device=z.device) < share
         return torch.where(chosen, own, read)
 

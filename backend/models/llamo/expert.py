@@ -106,10 +106,10 @@ class FlowHead(nn.Module):
         """x_t (...,C), t (...) in 0..1, h (...,width of the expert); the velocity (...,C) float32."""
         c = self.clock(self._sinusoid(t).to(h.dtype)) + self.state_in(h)
         modulations = self.modulations(F.silu(c)).chunk(3 * self.layers + 2, -1)
-        x = self.x_in(x_t)
+        x = self.x_in(x_t) + self.state_in(h)
         for layer, mlp in enumerate(self.mlps):
             shift, scale, gate = modulations[3 * layer : 3 * layer + 3]
-            x = x + gate * mlp(self._norm(x) * (1 + scale) + shift)
+            x = x + (1 + gate) * mlp(self._norm(x) * (1 + scale) + shift)
         shift, scale = modulations[-2:]
         return self.out(self._norm(x) * (1 + scale) + shift).float()
 
@@ -134,6 +134,10 @@ class MotionExpert(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(width)
         self.flow = FlowHead(config)
+        # what a linear prediction from the latent before leaves is of this spread: the flow runs in that space
+        latent = config.codec.latent
+        self.register_buffer("ahead", torch.zeros(latent, latent))
+        self.register_buffer("spread", torch.ones(latent))
         self.exit = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
 
     def tokens(self, latents: Tensor, ends: Tensor | None = None) -> Tensor:
@@ -145,6 +149,12 @@ class MotionExpert(nn.Module):
         x = F.pad(x, (0, 0, 0, 1))
         there = torch.arange(x.shape[1], device=x.device) == ends[:, None] + 1
         return torch.where(there[..., None], self.eom, x)
+
+    def expected(self, before: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Linear prediction (...,C) from the latent before (...,C), None at the beginning, and the spread around it."""
+        if before is None:
+            return torch.zeros_like(like), torch.ones_like(like)
+        return before @ self.ahead.T, self.spread.expand_as(like)
 
     def forward(self, x: Tensor, past: Tensor, seen: Tensor, begin: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden states (B,L,width) of tokens x (B,L,width), and their keys and values.

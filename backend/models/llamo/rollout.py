@@ -84,8 +84,9 @@ class Rollout:
         """The next latent of each motion, (N,C)."""
         width = self.config.codec.latent
         noise = torch.stack([torch.randn(width, generator=g) for g in self.generators]).to(self.device)
-        flow = self.expert.flow
-        z = next_latents(flow, self.state, self.config.temperature * noise, self.scale, self.steps)
+        r = next_latents(self.expert.flow, self.state, self.config.temperature * noise, self.scale, self.steps)
+        expected, spread = self.expert.expected(self.history[:, -1] if self.history.shape[1] else None, r)
+        z = expected + spread * r
         self.history = torch.cat([self.history, z[:, None]], 1)
         if self.history.shape[1] >= self.config.window:
             self._begin(self.config.recall)
