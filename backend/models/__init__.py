@@ -57,7 +57,7 @@ def _describe(name: str, label: str, folder: Path) -> dict:
         record["streams"] = bool(config.get("streams", False))
         record["stream_seconds"] = float(config.get("stream_seconds", record["max_seconds"]))
         record["max_target_seconds"] = TARGET_SECONDS.get(name, record["max_seconds"])
-        record["default_steps"] = config["steps"]
+        record["default_steps"] = config.get("steps", record["default_steps"])
         record["conditions_quality"] = dict(config.get("conditions_quality", {}))
         packs = [style for style, _ in styles.installed(folder).values()]
         record["styles"] = [{k: getattr(s, k) for k in ("name", "label", "licence", "commercial")} for s in packs]
