@@ -18,8 +18,8 @@ from backend.models.motiongpt.config import MotionGPTConfig
 from backend.models.motiongpt.model import load_checkpoint
 from backend.models.motiongpt.network import MotionTokens, instruction, templates
 from backend.models.motiongpt.text_half import WordCaches
+from backend.models.plant import plant_feet
 from backend.motion.contacts import foot_contacts
-from backend.motion.plant import plant_feet
 from backend.motion.skeleton import Motion
 from backend.motion.target import Target, of_poses
 from backend.training.dataset import load_tokens

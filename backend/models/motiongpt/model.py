@@ -20,9 +20,9 @@ from backend.models.motiongpt.config import MotionGPTConfig
 from backend.models.motiongpt.network import MotionTokens
 from backend.models.motiongpt.text_half import TextHalf
 from backend.models.motiongpt.words import write_captions
+from backend.models.plant import plant_feet
 from backend.motion import features
 from backend.motion.pin import pin
-from backend.motion.plant import plant_feet
 from backend.motion.skeleton import CANONICAL_OFFSETS, Motion
 from backend.motion.target import Target
 from backend.protocol import FPS
