@@ -22,7 +22,7 @@ from .problems import EnvironmentProblem, NotOffered
 __all__ = ["EnvironmentProblem", "NotOffered"]
 
 RECORD = "momug.json"
-LONGEST_NAME = 171  # letters: the longest path in a wheel of ours, a licence inside PyTorch, below site-packages
+LONGEST_NAME = 173  # letters: the longest path below site-packages, a licence inside PyTorch for CUDA on Windows
 
 
 def backend_root() -> Path:
