@@ -222,8 +222,6 @@ def _inputs(job, default: str, motions: "Path | None", tools: Tools) -> "tuple[s
     problem = job.problem
     if not problem and motion is not None and not motion.is_file():
         problem = f"There is no motion {motion}."
-    if not problem and job.target and not Path(job.target).is_file():
-        problem = f"There are no given poses at {job.target}."
     if not problem and rig and not Path(rig).is_file():
         problem = f"There is no file at {rig}."
     if problem:

@@ -2,6 +2,11 @@
 
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import bpy
@@ -112,6 +117,54 @@ def test_motions_are_taken_from_a_folder_when_told(fake, rig, folder):
     assert batch.main(asked) == batch.SOME_FAILED
     (record,) = [record for record in lines(out / "manifest.jsonl") if "job" in record]
     assert record["state"] == "failed" and "There is no motion" in record["message"]
+
+
+def test_given_poses_are_met(fake, rig, folder):
+    frames = 60
+    given = {"rotations": np.zeros((frames, 22, 4), np.float32), "translation": np.zeros((frames, 3), np.float32)}
+    given |= {"joints": np.zeros((frames, 22), np.uint8), "place": np.zeros((frames, 3), np.uint8)}
+    given["rotations"][..., 0] = 1
+    given["translation"][-10:], given["place"][-10:] = (1.5, 0.9, 0.5), 1
+    np.savez(folder / "given.npz", **given)
+    (folder / "broken.npz").write_bytes(b"PK nothing")
+    rows = [{"name": name, "prompt": "a person walks", "target": f"{name}.npz"} for name in ("given", "broken", "none")]
+    out = folder / "out"
+    asked = ["--rig", str(rig), "--jobs", str(table(folder, *rows)), "--out", str(out), "--formats", "npz"]
+    assert batch.main(asked) == batch.SOME_FAILED
+    with np.load(out / "given.npz", allow_pickle=False) as made:
+        way = made["trans"][-1] - made["trans"][0]  # the walk begins at the origin
+        assert len(made["trans"]) == 60 and way[[0, 2]] == pytest.approx([1.5, 0.5], abs=0.05)
+    told = {r["job"]: r["message"] for r in lines(out / "manifest.jsonl") if r.get("state") == "failed"}
+    assert told["broken"] == "'broken.npz' could not be read as given poses."
+    assert told["none"] == "There is no file 'none.npz'."
+
+
+def test_a_run_that_is_killed_goes_on_where_it_was(fake, fake_command, rig, folder):
+    rows = [{"name": f"n{i}", "prompt": "a person walks", "seconds": 1.0, "seed": i} for i in range(5)]
+    out = folder / "out"
+    asked = ["--rig", str(rig), "--jobs", str(table(folder, *rows)), "--out", str(out), "--formats", "npz,bvh"]
+    code = (
+        "import json, sys; from blender_addon import batch; batch.load_addon(); from blender_addon import runtime; "
+        "command, asked = map(json.loads, sys.argv[1:]); runtime.configure(command=command); batch.main(asked)"
+    )
+    command = [sys.executable, "-c", code, json.dumps(fake_command(delay=0.1)), json.dumps(asked)]
+    env = os.environ | {"PYTHONPATH": str(Path(batch.__file__).resolve().parents[1])}
+    with open(folder / "log", "wb") as log:
+        child = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
+    deadline = time.monotonic() + 300
+    try:
+        while "done" not in states(out).get("n1", []) if (out / "manifest.jsonl").exists() else True:
+            assert child.poll() is None and time.monotonic() < deadline, (folder / "log").read_text(errors="replace")
+            time.sleep(0.02)
+    finally:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait(30)
+    kept = {file.name: file.stat().st_mtime_ns for file in out.glob("n[01].*")}
+    assert batch.main(asked) == 0
+    found = states(out)
+    assert all(found[row["name"]][-1] == "done" and found[row["name"]].count("done") == 1 for row in rows), found
+    assert {file.name: file.stat().st_mtime_ns for file in out.glob("n[01].*")} == kept
+    assert len(list(out.glob("*.npz"))) == len(list(out.glob("*.bvh"))) == 5 and not list(out.rglob(".momug-*"))
 
 
 def test_a_run_that_cannot_go_on_says_why(fake, rig, folder, capsys):
