@@ -27,8 +27,8 @@ class Linear(nn.Linear):
         more = filled(rows) - rows
         if not more or x.dtype != torch.bfloat16 or x.device.type != "cpu" or torch.is_grad_enabled():
             return super().forward(x)
-        full = F.pad(x.reshape(rows, -1), (0, 0, 0, more))
-        return super().forward(full)[:rows].view(*x.shape[:-1], -1)
+        full = F.pad(x.reshape(rows, x.shape[-1]), (0, 0, 0, more))
+        return super().forward(full)[:rows].view(*x.shape[:-1], self.out_features)
 
 
 def few_shapes(model: nn.Module) -> nn.Module:
