@@ -24,7 +24,7 @@ class MotionGPTConfig:
     guidance_scale: float = 2.0
     temperature: float = 1.0
     top_p: float = 0.9
-    finer_temperature: float = 0.5
+    finer_temperature: float = 0.1
     default_preset: str = "best"
     conditions_quality: dict = field(default_factory=dict)  # which system meets which poses better, measured
 
