@@ -105,7 +105,7 @@ def begin(actions: list, label: str, *, commercial: bool, steps: int, armature=N
         raise Error("bad_request", "None of the actions has a caption.", "Caption them first.")
     program, env = service.program()
     name = pack_name(label)
-    folder = environment.paths.cache_folder() / "styles" / name
+    folder = environment.paths.cache_folder().absolute() / "styles" / name  # the trainer has another current folder
     _write_source(folder / "source", chosen)
     shutil.rmtree(folder / "run", ignore_errors=True)
     (folder / "run").mkdir(parents=True)
