@@ -247,7 +247,8 @@ def tend(now: "float | None" = None) -> None:
     if busy or _was_busy:
         if not busy:
             look_again()
-            _told(worker)
+            if told := outcome(worker):
+                runtime.tell(told, section="backend")
         _redraw()
     _was_busy = busy
 
@@ -264,17 +265,17 @@ def show_defaults(scene) -> None:
                 setattr(settings, name, preferred)
 
 
-def _told(worker: installer.Installer) -> None:
-    """Say how an installation ended, once."""
-    if worker.state == installer.DONE:
-        words = {
-            installer.INSTALL: "The model's programs are installed.",
-            installer.REPAIR: "The model's programs were checked file by file and are whole.",
-            installer.REMOVE: f"The model's programs were removed; {plan.in_words(worker.freed)} are free again.",
-        }
-        runtime.tell(words[worker.command])
-    elif worker.state == installer.CANCELLED:
-        runtime.tell("The installation was cancelled. What was downloaded is kept for the next time.")
+def outcome(worker: installer.Installer) -> str:
+    """How the last installation, repair or removal ended well or was cancelled; empty for all else."""
+    if worker.state == installer.CANCELLED:
+        return "The installation was cancelled. What was downloaded is kept for the next time."
+    if worker.state != installer.DONE:
+        return ""
+    return {
+        installer.INSTALL: "The model's programs are installed.",
+        installer.REPAIR: "The model's programs were checked file by file and are whole.",
+        installer.REMOVE: f"The model's programs were removed; {plan.in_words(worker.freed)} are free again.",
+    }[worker.command]
 
 
 def _redraw() -> None:

@@ -81,6 +81,8 @@ def draw_installation(layout, context) -> None:
             paragraph(box, context, worker.problem.hint, "BLANK1", boxed=True)
         if worker.problem.code == "no_python":
             box.operator("momug.install_backend", text="Let uv Fetch a Python and Install").fetch_python = True
+    if told := installation.outcome(worker):
+        paragraph(box, context, told, "CHECKMARK", boxed=True)
     if worker.state == installer.PLANNED and worker.plan is not None:
         draw_plan(box, context, worker)
     elif installation.is_installed():

@@ -184,6 +184,20 @@ def test_the_installation_is_drawn_in_every_state(momug, state, words, button):
     worker.state = "idle"
 
 
+def test_how_it_ended_is_told_beside_the_buttons(momug):
+    from blender_addon import installation
+
+    worker = installation.the_installer()
+    worker.state, worker.command, worker.freed = "done", "remove", 1_565_000_000
+    assert "were removed; 1.6 GB are free again." in draw().text
+    worker.command = "install"
+    assert "The model's programs are installed." in draw().text
+    worker.state = "cancelled"
+    assert "is kept for the next time" in draw().text
+    worker.state = "idle"
+    assert installation.outcome(worker) == ""
+
+
 # --- asking first
 
 
