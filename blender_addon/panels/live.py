@@ -1,6 +1,5 @@
 """The motion that plays while it is made: how far the model is ahead, another prompt, Stop."""
 
-from ..translations import tr
 from .base import paragraph
 
 _ICONS = {"playing": "PLAY", "waiting": "TIME"}
@@ -11,7 +10,7 @@ def draw(layout, context, live) -> None:
     column = layout.column(align=True)
     paragraph(column, context, live.words(), _ICONS.get(live.state, "SORTTIME"))
     if live.laid:
-        column.label(text=tr(f"{live.buffered:.1f} s ahead, {live.rate:.0f} frames a second"), icon="BLANK1")
+        paragraph(column, context, f"{live.buffered:.1f} s ahead, {live.rate:.0f} frames a second", "BLANK1")
     if live.prompt != live.asked:
         paragraph(column, context, f"Still: {live.prompt}", "BLANK1")
     column = layout.column(align=True)

@@ -43,7 +43,7 @@ class MOMUG_PT_motion(Sidebar, bpy.types.Panel):
                 row.operator("momug.generate", icon="PLAY", text=tr(f"Generate for {count} Armatures"))
             else:
                 row.operator("momug.generate", icon="PLAY")
-            row.operator("momug.stream", text="", icon="RECORD_ON")
+            row.operator("momug.stream", text="", icon="REC")
             work.draw_reason(layout, context, generate.why_not(context))
         work.draw_status(layout, context, "prompt")
 

@@ -24,6 +24,8 @@ def button_row(layout):
 
 def draw_progress(layout, task) -> None:
     """What the model does now, how long that takes, and the button that stops it."""
+    if task.live is not None:
+        return  # told where it was asked for: see button_row
     column = layout.column(align=True)
     number, count = runtime.turn()
     if count > 1:
