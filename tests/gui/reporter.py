@@ -99,6 +99,13 @@ def progress() -> "list | None":
     return None if task is None else [task.phase_text, task.fraction]
 
 
+def live() -> "list | None":
+    """State, frames that have played, what the panel says and the sentence that is followed of the motion that plays
+    while it is made; None when there is none."""
+    playing = addon("live").active()
+    return None if playing is None else [playing.state, playing.head + 1, playing.words(), playing.prompt]
+
+
 def backend() -> "int | None":
     """The process of the model."""
     session = addon("service").current()

@@ -137,6 +137,33 @@ def test_killed_backend_is_told_and_the_next_request_works(window, use_backend):
     assert window.ask("status()").startswith("'a person walks forward and waves' is on Mannequin.")
 
 
+def test_a_motion_plays_while_it_is_made_and_follows_another_prompt(window, use_backend):
+    use_backend(window, delay=0.2)  # 40 frames a second
+    window.press("momug.add_mannequin")
+    window.type_into(".momug.prompt", "a person walks")
+    window.do("bpy.context.scene.momug.auto_seconds = True")
+    hands = window.ask("hand()")
+    window.press("momug.stream(")
+    window.until("live()", lambda now: now and now[1] > 20)
+    assert window.ask("bpy.context.scene.frame_current") > 20, "the timeline does not play"
+    assert max(abs(a - b) for a, b in zip(hands, window.ask("hand()"), strict=True)) > 0.05, "the hand does not move"
+    window.type_into(".momug.prompt", "a person runs")
+    window.press("momug.steer(")
+    window.until("live()", lambda now: now[3] == "a person runs")
+    window.press("momug.stop(")
+    window.until("live() is None")
+    state, first, last, _ = window.ask("take()")
+    assert (state, first, last) == ("pending", 1, window.ask("bpy.context.scene.frame_current")) and last > 48
+    assert window.ask("status()").startswith("'a person walks, then a person runs' is on Mannequin")
+    window.key("ctrl+z")
+    window.until("take() is None and not bpy.data.actions")
+
+    window.press("momug.stream(")
+    window.until("live()", lambda now: now and now[1] > 5)
+    window.press("momug.cancel(")
+    window.until("live() is None and take() is None and not bpy.data.actions")
+
+
 def test_every_section_opens(window):
     make(window)
     sections = window.ask("sections()")
