@@ -13,7 +13,7 @@ def why_not(context) -> str:
     settings, armature = properties.get(context.scene), properties.chosen_armature(context)
     problem = generate.why_not(context) or live.why_not(properties.chosen_model(settings))
     if not problem and (
-        generate.given_poses(settings, armature)
+        any(pose.use and pose.owner in ("", armature.name) for pose in settings.poses)
         or generate.path_of(settings)
         or generate.kept_bones(settings, armature)
     ):
