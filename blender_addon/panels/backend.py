@@ -7,7 +7,7 @@ import bpy
 from .. import installation, preferences
 from ..client import installer, plan
 from ..translations import tr
-from .base import Sidebar, paragraph
+from .base import Sidebar, columns, paragraph
 
 ICONS = {
     installation.NOT_INSTALLED: "IMPORT",
@@ -26,6 +26,7 @@ TITLES = {
     installation.FAILED: "Failed",
 }
 SHOWN_PACKAGES, SHOWN_LINES = 8, 3
+NARROW = 20  # letters across the sidebar
 
 
 class MOMUG_PT_backend(Sidebar, bpy.types.Panel):
@@ -33,9 +34,10 @@ class MOMUG_PT_backend(Sidebar, bpy.types.Panel):
     bl_order = 20
     bl_options = {"DEFAULT_CLOSED"}
 
-    def draw_header_preset(self, _context):
+    def draw_header_preset(self, context):
         code = installation.state().code
-        self.layout.label(text=TITLES[code], icon=ICONS[code])
+        room = columns(context) > NARROW  # in a narrow sidebar the word would lie on the name of the section
+        self.layout.label(text=TITLES[code] if room else "", icon=ICONS[code])
 
     def draw(self, context):
         draw_state(self.layout, context)
