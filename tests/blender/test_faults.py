@@ -57,7 +57,7 @@ def real(addon):
 
 
 def one_sentence(text: str) -> bool:
-    return text.lstrip("'")[:1].isupper() and text.endswith(".") and "\n" not in text and "Traceback" not in text
+    return text.endswith(".") and "\n" not in text and "Traceback" not in text and "Error" not in text
 
 
 def process_id() -> int:
