@@ -23,7 +23,7 @@ class LLaMoConfig:
     # sampling
     min_seconds: float = 1.0
     max_seconds: float = 10.0
-    guidance_scale: float = 3.0
+    guidance_scale: float = 2.5
     steps: int = 10  # Euler steps of the flow head
     tries: int = 4  # of the preset that chooses the best
     temperature: float = 1.0  # scale of the noise that a latent grows from
