@@ -96,7 +96,7 @@ class MotionGPT:
             unpinned = motions
         motions = [self._met(motion, target) for motion in motions]
         done = time.perf_counter()
-        timings = {"write": written - began, "decode": done - written}
+        timings = {"generate": written - began, "decode": done - written}
         return GenerateResult(motions, seeds, timings, warnings + unmet, segments[:-1], unpinned)
 
     def _met(self, motion: Motion, target: Target | None) -> Motion:
@@ -125,7 +125,7 @@ class MotionGPT:
         said, made = [], []
         for tokens, codes in sampling.write(self.tokens, ask, seeds, limit, self._settings, least, constrained):
             stop_if(cancelled)
-            progress("write", len(said), limit)
+            progress("generate", len(said), limit)
             said.append(tokens.cpu())
             made.append(codes.cpu())
             if len(said) == limit or (torch.stack(said) >= self.config.codes).any(0).all():
@@ -154,7 +154,7 @@ class MotionGPT:
         wanted = None if request.seconds is None else round(request.seconds * FPS)
         decoder, lay = StreamingDecoder(self.codec.base), MotionStream()
         pieces, segments, frames, waiting = [], [], 0, []
-        timings = {"write": 0.0, "decode": 0.0, "wait": 0.0}
+        timings = {"generate": 0.0, "decode": 0.0, "wait": 0.0}
         clock = time.perf_counter()
         for sentence, codes in self._endless(request, wanted, seed, watcher, cancelled):
             if codes is not None:
@@ -172,7 +172,7 @@ class MotionGPT:
             shown = time.perf_counter()
             watcher.emit(piece)
             progress("stream", frames, wanted or 0)
-            timings["write"] += written - clock
+            timings["generate"] += written - clock
             timings["decode"] += shown - written
             clock = time.perf_counter()
             timings["wait"] += clock - shown
