@@ -423,6 +423,7 @@ def test_the_model_is_loaded_while_the_prompt_is_typed(momug, fake_command, monk
     properties._typed(typed, None)  # what goes wrong ahead is told by whoever asks for a motion
     wait_until(lambda: not service.running())
     assert not runtime.status().failed
+    monkeypatch.setattr(properties, "bpy", bpy)  # the add-on is taken out with the real one
 
 
 def test_enabling_starts_nothing_and_writes_nothing(momug, tmp_path):
