@@ -7,7 +7,7 @@ import bpy
 from .. import installation, preferences
 from ..client import installer, plan
 from ..translations import tr
-from .base import Sidebar, columns, paragraph
+from .base import Sidebar, narrow, paragraph
 
 ICONS = {
     installation.NOT_INSTALLED: "IMPORT",
@@ -26,7 +26,6 @@ TITLES = {
     installation.FAILED: "Failed",
 }
 SHOWN_PACKAGES, SHOWN_LINES = 8, 3
-NARROW = 20  # letters across the sidebar
 
 
 class MOMUG_PT_backend(Sidebar, bpy.types.Panel):
@@ -36,8 +35,8 @@ class MOMUG_PT_backend(Sidebar, bpy.types.Panel):
 
     def draw_header_preset(self, context):
         code = installation.state().code
-        room = columns(context) > NARROW  # in a narrow sidebar the word would lie on the name of the section
-        self.layout.label(text=TITLES[code] if room else "", icon=ICONS[code])
+        # in a narrow sidebar the word would lie on the name of the section
+        self.layout.label(text="" if narrow(context) else TITLES[code], icon=ICONS[code])
 
     def draw(self, context):
         draw_state(self.layout, context)

@@ -10,6 +10,7 @@ from ..translations import tr, wrapped
 TABS_AND_MARGINS = 22 + 32  # left and right of a line of text in a section
 ICON, BOX = 34, 16
 LEAST = 80
+NARROW = 20  # letters across the sidebar
 
 
 class Sidebar:
@@ -25,6 +26,11 @@ def columns(context) -> int:
     scale = context.preferences.system.ui_scale or 1.0  # 0 without a window
     width = context.region.width if context.region else 280
     return max(16, int((width / scale - 60) / 6.6))  # the tabs and margins; a wide letter of the default font
+
+
+def narrow(context) -> bool:
+    """Is there no room for two words side by side?"""
+    return columns(context) <= NARROW
 
 
 def fitted(context, text: str, taken: int = 0) -> "list[str]":

@@ -7,7 +7,7 @@ from ..operators import result
 from ..scene import takes
 from ..translations import tr
 from . import work
-from .base import Sidebar, paragraph
+from .base import Sidebar, narrow, paragraph
 
 _TOGGLES = (
     ("in_place", "In Place", "PINNED"),
@@ -37,7 +37,7 @@ class MOMUG_PT_result(Sidebar, bpy.types.Panel):
         paragraph(layout, context, f"{told} ({where})", "ACTION")
         if waiting:
             self.draw_decision(layout, context, found)
-        grid = layout.grid_flow(row_major=True, columns=2, even_columns=True, align=True)
+        grid = layout.grid_flow(row_major=True, columns=1 if narrow(context) else 2, even_columns=True, align=True)
         for name, label, icon in _TOGGLES:
             on = getattr(take.options, name)
             given = grid.operator("momug.change_result", text=label, icon=icon, depress=on)
@@ -67,7 +67,7 @@ class MOMUG_PT_result(Sidebar, bpy.types.Panel):
             middle.alignment = "CENTER"
             middle.label(text=tr(f"Variation {shown + 1} of {count}"))
             row.operator("momug.show_variation", text="", icon="TRIA_RIGHT").step = 1
-        row = layout.row(align=True)
+        row = layout.column(align=True) if narrow(context) else layout.row(align=True)
         row.scale_y = 1.3
         count = len(result.waiting(context))
         several = count > 1
