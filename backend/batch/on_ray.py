@@ -130,6 +130,7 @@ class _Pool:
                     yield from self._end(worker, task, waiting)
                 elif task == worker.starting:
                     yield from self._arrive(worker, waiting)
+        self._dismiss()
 
     def _arrive(self, worker: Worker, waiting: deque[Batch]) -> Iterator[list[dict[str, Any]]]:
         """A machine has taken a worker, or lost it at once."""

@@ -1,0 +1,84 @@
+"""How a pool of workers hands out batches, with a Ray made of plain objects: who starts, who dies, who is let go."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("scipy")
+from backend.batch import on_ray, run  # noqa: E402
+from backend.batch.jobs import Job  # noqa: E402
+
+
+class Lost(Exception):
+    """RayError of this Ray."""
+
+
+class TaskError(Lost):
+    cause = None
+
+
+class Actor:
+    """Takes part in the work when a machine has ``room`` for it; ``dies`` at its first batch."""
+
+    def __init__(self, ray, dies: bool, room: bool):
+        self.ray, self.dies, self.room, self.killed = ray, dies, room, False
+        self.make = SimpleNamespace(remote=lambda jobs: self._task(jobs))
+        self.__ray_ready__ = SimpleNamespace(remote=lambda: ("ready", self, len(ray.made)))
+
+    def _task(self, jobs):
+        assert self.room and not self.killed, "work was given to one that no machine has taken"
+        self.ray.given += 1
+        return ("batch", self, self.ray.given, tuple(job.name for job in jobs))
+
+
+class Ray:
+    exceptions = SimpleNamespace(RayError=Lost, RayTaskError=TaskError)
+
+    def __init__(self, *actors: "tuple[bool, bool]", room: int):
+        self.plan, self.room, self.made, self.given = list(actors), room, [], 0
+
+    def cluster_resources(self):
+        return {"CPU": float(self.room)}
+
+    def remote(self, **_):
+        def make(kind):
+            def start(settings):
+                self.made.append(Actor(self, *(self.plan.pop(0) if self.plan else (False, True))))
+                return self.made[-1]
+
+            return SimpleNamespace(remote=start)
+
+        return make
+
+    def wait(self, tasks, timeout):
+        return [task for task in tasks if task[1].room][:1], []
+
+    def get(self, task):
+        if task[0] == "ready":
+            return None
+        if task[1].dies:
+            raise Lost("died")
+        return [{"job": name, "state": "done"} for name in task[3]]
+
+    def kill(self, actor):
+        actor.killed = True
+
+
+@pytest.mark.parametrize(
+    ("actors", "room"),
+    [
+        ([(False, True)], 1),
+        ([(True, True), (False, True)], 2),  # one dies with what it had
+        ([(False, True), (False, False)], 2),  # the machine of one has left before it started
+        ([(True, True), (False, False), (False, True)], 2),
+    ],
+)
+def test_every_job_ends_once_whoever_dies_or_never_starts(actors, room, tmp_path):
+    ray = Ray(*actors, room=room)
+    batches = [[Job(f"n{2 * i}"), Job(f"n{2 * i + 1}")] for i in range(6)]
+    pool = on_ray._Pool(ray, run.Settings(str(tmp_path)), None, 1)
+    told = [record for records in pool.make(batches) for record in records]
+    done = [record["job"] for record in told if record["state"] == "done"]
+    assert sorted(done) == sorted(job.name for batch in batches for job in batch), json.dumps(told)
+    assert not pool.workers and all(actor.killed for actor in ray.made if not actor.dies), "machines are given back"
