@@ -232,6 +232,22 @@ def test_a_pull_can_be_cancelled(make_model, motion):
     assert caught.value.code == "cancelled" and "decode" not in phases and phases.count("meet") < 8
 
 
+def test_a_step_of_many_windows_can_be_cancelled(make_model, monkeypatch):
+    """Eight variations of a long timeline: more windows than go through the head at once."""
+    model, batches = make_model(), []
+    head = model.head.forward
+    monkeypatch.setattr(model.head, "forward", lambda x, *rest: (batches.append(len(x)), head(x, *rest))[1])
+
+    def cancelled() -> bool:
+        return len(batches) > 1
+
+    parts = [("a person walks", 1.0)] * 5
+    request = GenerateRequest("", timeline=parts, variations=8, steps=2, preset="fast", seed=1)
+    with pytest.raises(BackendError) as caught:
+        model.generate(request, lambda *_: None, cancelled)
+    assert caught.value.code == "cancelled" and batches == [32, 32]  # of 80 windows in the first step
+
+
 # --- through the model
 
 
@@ -290,7 +306,7 @@ def test_a_timeline_meets_poses(make_model, motion):
     """The frames of the target are shared out; lengths that are not given are the model's own."""
     wanted = motion(frames=100, turn=0.7)
     target = given(wanted, [0, 50, 99])
-    for lengths, segments in (((1.0, 1.0, 2.0), [0, 25, 50]), ((2.0, None, None), None)):
+    for lengths, segments in (((1.0, 1.0, 2.0), [0, 25, 50]), ((3.0, 3.0, None), None)):
         parts = list(zip(("a person walks", "someone sits down", "a person jumps"), lengths, strict=True))
         result = ask(make_model(4), prompt="", timeline=parts, target=target)
         made = result.motions[0]

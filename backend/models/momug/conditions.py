@@ -44,7 +44,7 @@ def shared(frames: int, seconds: list[float]) -> list[int]:
     if min(lengths) < FPS // 2:
         raise BackendError(
             "bad_duration",
-            f"The poses leave {min(lengths) / FPS:.1f} seconds for one of the sentences; half a second is needed.",
+            f"The poses leave {min(lengths) / FPS:.2f} seconds for one of the sentences; half a second is needed.",
             "Give them later frames, or take fewer sentences.",
         )
     return lengths

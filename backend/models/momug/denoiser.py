@@ -1,18 +1,24 @@
 """One guided prediction of clean latents, window by window, for all variations at once."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from backend.models.momug import windows
 from backend.models.momug.sampling import guided
 
+ROWS = 32  # windows that go through the head at once: between two such batches a step can be cancelled
+
 
 class Denoiser:
-    """Predicts the clean latents of all variations, window by window, with guidance; ``step`` counts the steps."""
+    """Predicts the clean latents of all variations, window by window, with guidance; ``step`` counts the steps, and
+    ``stop`` is called often enough within one to be heard within a second."""
 
     def __init__(self, momug, states, mask, cache, parts: list[windows.Window], count: int, scale, preset: dict):
         self.momug, self.parts, self.scale, self.step, self.hidden = momug, parts, scale, 0, None
         self.every = preset["language_every"] if momug.loop else 0
+        self.stop: Callable[[], None] = lambda: None
         prompts = torch.tensor([part.prompt for part in parts] * count)
         # rows: the windows of every variation with their sentence, then all of them without one (the last text)
         rows = torch.cat([prompts, torch.full_like(prompts, len(mask) - 1)]).to(momug.device)
@@ -30,6 +36,12 @@ class Denoiser:
         if self.every and self.step % self.every == 0:
             self.hidden = self.momug.loop.motion_states(cut, times, both, self.cache, self.prefix_mask)
             self.cache.crop(-(cut.shape[1] + 2))
-        made = self.momug.head(cut, times, both, self.words, self.word_mask, self.hidden)
-        conditional, unconditional = made.chunk(2)
+        made = []
+        for start in range(0, len(cut), ROWS):
+            self.stop()
+            rows = slice(start, start + ROWS)
+            hidden = None if self.hidden is None else self.hidden[rows]
+            words, mask = self.words[rows], self.word_mask[rows]
+            made.append(self.momug.head(cut[rows], times[rows], both[rows], words, mask, hidden))
+        conditional, unconditional = torch.cat(made).chunk(2)
         return windows.scatter(guided(conditional, unconditional, self.scale, lengths), self.parts, x_t.shape[1])

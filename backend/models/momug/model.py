@@ -109,6 +109,7 @@ class MoMug:
             stop_if_cancelled()
             progress("again", index, steps)
 
+        denoiser.stop = stop_if_cancelled
         latents = ddim(predict, noise, self.alpha_bar, steps, on_step=on_step)
         if conditions:
             latents = conditions.pull(latents, LAST_PULLS, on_pull)
