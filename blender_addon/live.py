@@ -74,8 +74,8 @@ class Live:
         """Frames of the motion that came in each of the last seconds, 30 when the model keeps up."""
         if len(self._counted) < 2:
             return 0.0
-        (since, before), (now, count) = self._counted[0], self._counted[-1]
-        return (count - before) / max(now - since, 1e-6)
+        (since, before), (_, count) = self._counted[0], self._counted[-1]
+        return (count - before) / max(time.monotonic() - since, BUFFER)  # pieces may come in one go
 
     @property
     def prompt(self) -> str:
