@@ -199,7 +199,7 @@ def test_several_captions_differ_and_the_first_is_the_greedy_one(make_loop):
     loop = make_loop(lora=0.5)
     latents = torch.randn(1, 5, loop.motion_in.in_features)
     (alone,) = loop.write_captions(latents, 1, longest=6)
-    several = loop.write_captions(latents, 4, longest=6)
+    several = loop.write_captions(latents, 4, longest=6)  # none of them has ended by then
     assert several[0][0] == alone[0] and several[0][1] == pytest.approx(alone[1], rel=1e-3)
     assert len({sentence for sentence, _ in several}) > 1
     assert all(likelihood < 0 for _, likelihood in several)

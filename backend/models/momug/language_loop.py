@@ -19,6 +19,7 @@ CUE = "Caption:"  # what the frozen text half reads before it describes a motion
 DURATION_DIGITS = tuple(range(1, 11))  # whole seconds; the LM head answers with one letter each
 DURATION_LETTERS = "ABCDEFGHIJ"
 TEMPERATURE = 0.8  # of the captions that are drawn
+ENOUGH = 0.7  # share of the captions that has to end: the longest would take as long again, and are seldom the best
 
 
 class LanguageLoop(nn.Module):
@@ -141,7 +142,7 @@ class LanguageLoop(nn.Module):
         """``count`` sentences about one clean motion (1,L,C), each with its mean log-likelihood a token.
 
         The first is decoded greedily, the others are drawn at ``TEMPERATURE`` (the same for the same motion); none
-        repeats a three-word run.
+        repeats a three-word run. Those that still go on when ``ENOUGH`` of them have ended are left out.
         """
         generator = torch.Generator().manual_seed(0)
         lengths = torch.tensor([latents.shape[1]], device=latents.device)
@@ -168,7 +169,7 @@ class LanguageLoop(nn.Module):
                 found = logits.log_softmax(-1).cpu().gather(1, tokens[:, None])[:, 0]
                 likelihood += torch.where(ended, 0.0, found)
                 ended |= tokens == end
-                if ended.all():
+                if ended.sum() >= ENOUGH * count:
                     break
                 for row, token in enumerate(tokens.tolist()):
                     if not ended[row]:
