@@ -190,7 +190,10 @@ class Words:
     """The tokeniser of a base model's folder, called as transformers' fast tokenisers are."""
 
     def __init__(self, folder: Path):
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        try:
+            self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # the library knows no narrower one
+            raise ValueError(f"tokenizer.json cannot be read: {error}") from error
         told = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
         self.bos_token_id, self.eos_token_id = (self._number(told[name]) for name in ("bos_token", "eos_token"))
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 TEMPERATURE = 0.8  # of the sentences that are drawn
+ENOUGH = 0.7  # share of the sentences that has to end: the longest would take as long again, and are seldom the best
 
 
 def write(
@@ -14,11 +15,13 @@ def write(
     tokenizer,
     on_token: Callable[[int], None] = lambda index: None,
     longest: int = 48,
+    temperature: float = TEMPERATURE,
 ) -> list[tuple[str, float]]:
     """Sentences, each with its mean log-likelihood a token.
 
     logits (N,V): of the first token of each; following: tokens (N,1) -> the logits (N,V) after them. The first sentence
     is decoded greedily, the others are drawn (the same for the same logits); none says three words in a row twice.
+    Those that still go on when ``ENOUGH`` of them have ended are left out.
     """
     generator = torch.Generator().manual_seed(0)
     said: list[list[int]] = [[] for _ in logits]
@@ -31,16 +34,18 @@ def write(
                     logits[row, words[i + 2]] = -torch.inf
         tokens = logits.argmax(-1).cpu()
         if len(said) > 1:
-            chances = (logits[1:] / TEMPERATURE).softmax(-1).cpu()
+            chances = (logits[1:] / temperature).softmax(-1).cpu()
             tokens[1:] = torch.multinomial(chances, 1, generator=generator)[:, 0]
         found = logits.log_softmax(-1).cpu().gather(1, tokens[:, None])[:, 0]
         likelihood += torch.where(ended, 0.0, found)
         ended |= tokens == tokenizer.eos_token_id
-        if ended.all():
+        if ended.sum() >= ENOUGH * len(said):
             break
         for row, token in enumerate(tokens.tolist()):
             if not ended[row]:
                 said[row].append(token)
         logits = following(tokens[:, None].to(logits.device))
+    lengths = torch.tensor([len(words) + 1 for words in said])
     sentences = [tokenizer.decode(words).strip() for words in said]
-    return [(s, float(sum_) / (len(words) + 1)) for s, sum_, words in zip(sentences, likelihood, said, strict=True)]
+    written = list(zip(sentences, (likelihood / lengths).tolist(), strict=True))
+    return [row for row, whole in zip(written, ended.tolist(), strict=True) if whole] or written

@@ -15,7 +15,7 @@ from backend.codecs.causal_vae import STRIDE, CausalVAE, codec_hash, load_codec
 from backend.codecs.streaming import MotionStream, StreamingDecoder, join
 from backend.errors import BackendError
 from backend.language import base, text, writing
-from backend.models import choosing
+from backend.models import choosing, reading
 from backend.models.device import choose_device, choose_precision
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress, Watcher
 from backend.models.llamo.config import LLaMoConfig
@@ -23,7 +23,7 @@ from backend.models.llamo.expert import MotionExpert
 from backend.models.llamo.rollout import Rollout
 from backend.models.llamo.text_half import CUE, read_after, read_on, rope_theta, text_keys
 from backend.motion import features
-from backend.motion.skeleton import CANONICAL_OFFSETS, Motion
+from backend.motion.skeleton import Motion
 from backend.protocol import FPS
 
 log = logging.getLogger(__name__)
@@ -249,15 +249,8 @@ class LLaMo:
     @torch.no_grad()
     def encode(self, motion: Motion) -> Tensor:
         """Latents (L,C) of a canonical motion, at most ``max_seconds`` long."""
-        frames = min(motion.frames, int(self.config.max_seconds * FPS)) // STRIDE * STRIDE
-        if frames < int(self.config.min_seconds * FPS) // STRIDE * STRIDE:
-            raise BackendError(
-                "bad_motion", f"The motion is too short: at least {self.config.min_seconds:g} s are needed."
-            )
-        same = Motion(
-            motion.rotations[:frames], motion.translation[:frames], CANONICAL_OFFSETS, FPS, motion.contacts[:frames]
-        )
-        return self.codec.encode(torch.from_numpy(features.encode(same)).to(self.device)[None])[0]
+        frames = reading.window(motion, self.config.min_seconds, self.config.max_seconds)
+        return self.codec.encode(torch.from_numpy(frames).to(self.device)[None])[0]
 
 
 def presets(config: LLaMoConfig) -> list[dict]:

@@ -8,7 +8,7 @@ stays exactly what it was and the text prefix' keys and values can be kept for a
 import torch
 from torch import Tensor, nn
 
-from backend.language import text
+from backend.language import text, writing
 from backend.language.adapters import Adapted
 from backend.language.llama import Cache
 from backend.models.momug.config import MoMugConfig
@@ -18,8 +18,6 @@ LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_
 CUE = "Caption:"  # what the frozen text half reads before it describes a motion
 DURATION_DIGITS = tuple(range(1, 11))  # whole seconds; the LM head answers with one letter each
 DURATION_LETTERS = "ABCDEFGHIJ"
-TEMPERATURE = 0.8  # of the captions that are drawn
-ENOUGH = 0.7  # share of the captions that has to end: the longest would take as long again, and are seldom the best
 
 
 class LanguageLoop(nn.Module):
@@ -65,9 +63,7 @@ class LanguageLoop(nn.Module):
         with self.language.disable_adapter():
             return text.text_states(self.language.get_base_model(), ids, mask)
 
-    def motion_states(
-        self, x_t: Tensor, t: Tensor, lengths: Tensor, cache: Cache, prefix_mask: Tensor
-    ) -> Tensor:
+    def motion_states(self, x_t: Tensor, t: Tensor, lengths: Tensor, cache: Cache, prefix_mask: Tensor) -> Tensor:
         """Hidden states (B,L,576) of motion tokens; the block's keys and values are appended to ``cache``.
 
         x_t (B,L,C), t (B,) timesteps, lengths (B,) valid latents, prefix_mask (B,S) of the tokens in ``cache``.
@@ -139,48 +135,23 @@ class LanguageLoop(nn.Module):
     def write_captions(
         self, latents: Tensor, count: int = 1, on_token=lambda index: None, longest: int = 48
     ) -> list[tuple[str, float]]:
-        """``count`` sentences about one clean motion (1,L,C), each with its mean log-likelihood a token.
-
-        The first is decoded greedily, the others are drawn at ``TEMPERATURE`` (the same for the same motion); none
-        repeats a three-word run. Those that still go on when ``ENOUGH`` of them have ended are left out.
-        """
-        generator = torch.Generator().manual_seed(0)
+        """``count`` sentences about one clean motion (1,L,C), see ``writing.write``."""
         lengths = torch.tensor([latents.shape[1]], device=latents.device)
         cache, seen, begin = self._motion_context(latents, lengths)
         cue = self.tokenizer(CUE, add_special_tokens=False, return_tensors="pt")["input_ids"].to(latents.device)
         logits = self._text_logits(cue, torch.ones_like(cue, dtype=torch.bool), cache, seen, begin)[:, -1]
-        logits = logits.repeat(count, 1)
         cache.batch_repeat_interleave(count)
         seen = seen.new_ones(count, seen.shape[1] + 1 + cue.shape[1])
-        position, end = int(begin) + 1 + cue.shape[1], self.tokenizer.eos_token_id
-        said: list[list[int]] = [[] for _ in range(count)]
-        likelihood, ended = torch.zeros(count), torch.zeros(count, dtype=torch.bool)
+        position = int(begin) + 1 + cue.shape[1]
+
+        def following(tokens: Tensor) -> Tensor:
+            nonlocal seen, position
+            seen = torch.cat([seen, seen.new_ones(count, 1)], 1)
+            words = self.language.get_input_embeddings()(tokens)
+            positions = torch.full((count, 1), position, device=latents.device)
+            position += 1
+            hidden = self._run(words, positions, seen[:, None], cache)
+            return self.language.get_base_model().lm_head(hidden)[:, -1].float()
+
         with self.language.disable_adapter():
-            for index in range(longest):
-                on_token(index)
-                for row, words in enumerate(said):
-                    for i in range(len(words) - 2):
-                        if words[i : i + 2] == words[-2:]:
-                            logits[row, words[i + 2]] = -torch.inf
-                tokens = logits.argmax(-1).cpu()
-                if count > 1:
-                    chances = (logits[1:] / TEMPERATURE).softmax(-1).cpu()
-                    tokens[1:] = torch.multinomial(chances, 1, generator=generator)[:, 0]
-                found = logits.log_softmax(-1).cpu().gather(1, tokens[:, None])[:, 0]
-                likelihood += torch.where(ended, 0.0, found)
-                ended |= tokens == end
-                if ended.sum() >= ENOUGH * count:
-                    break
-                for row, token in enumerate(tokens.tolist()):
-                    if not ended[row]:
-                        said[row].append(token)
-                seen = torch.cat([seen, seen.new_ones(count, 1)], 1)
-                words = self.language.get_input_embeddings()(tokens[:, None].to(latents.device))
-                positions = torch.full((count, 1), position, device=latents.device)
-                hidden = self._run(words, positions, seen[:, None], cache)
-                logits = self.language.get_base_model().lm_head(hidden)[:, -1].float()
-                position += 1
-        sentences = [self.tokenizer.decode(words).strip() for words in said]
-        return [
-            (s, float(total) / (len(words) + 1)) for s, total, words in zip(sentences, likelihood, said, strict=True)
-        ]
+            return writing.write(logits.repeat(count, 1), following, self.tokenizer, on_token, longest)

@@ -14,7 +14,7 @@ from backend import weights
 from backend.codecs.causal_vae import STRIDE, CausalVAE, load_codec, save_codec
 from backend.errors import BackendError
 from backend.language import base, text
-from backend.models import choosing, styles
+from backend.models import choosing, reading, styles
 from backend.models.device import choose_device, choose_precision
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress
 from backend.models.momug import again, batch, windows
@@ -26,7 +26,7 @@ from backend.models.momug.language_loop import DURATION_DIGITS, LanguageLoop
 from backend.models.momug.sampling import cosine_alpha_bar, ddim, seeded_noise
 from backend.motion import features
 from backend.motion.pin import close_loop, pin
-from backend.motion.skeleton import CANONICAL_OFFSETS, Motion
+from backend.motion.skeleton import Motion
 from backend.protocol import FPS
 
 log = logging.getLogger(__name__)
@@ -200,15 +200,8 @@ class MoMug:
     @torch.no_grad()
     def encode(self, motion: Motion) -> Tensor:
         """Latents (L,C) of a canonical motion, at most ``max_seconds`` long."""
-        frames = min(motion.frames, int(self.config.max_seconds * FPS)) // STRIDE * STRIDE
-        if frames < int(self.config.min_seconds * FPS) // STRIDE * STRIDE:
-            raise BackendError(
-                "bad_motion", f"The motion is too short: at least {self.config.min_seconds:g} s are needed."
-            )
-        same = Motion(
-            motion.rotations[:frames], motion.translation[:frames], CANONICAL_OFFSETS, FPS, motion.contacts[:frames]
-        )
-        return self.codec.encode(torch.from_numpy(features.encode(same)).to(self.device)[None])[0]
+        frames = reading.window(motion, self.config.min_seconds, self.config.max_seconds)
+        return self.codec.encode(torch.from_numpy(frames).to(self.device)[None])[0]
 
     def _prefix(self, ids: Tensor, mask: Tensor):
         return self.loop.prefix(ids, mask) if self.loop else text.text_states(self.language_model, ids, mask)

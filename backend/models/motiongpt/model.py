@@ -12,7 +12,7 @@ from backend.codecs.causal_vae import STRIDE
 from backend.codecs.streaming import MotionStream, StreamingDecoder, join
 from backend.codecs.vq_vae import VQVAE
 from backend.errors import BackendError
-from backend.models import choosing
+from backend.models import choosing, reading
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress, Watcher
 from backend.models.momug.conditions import Conditions
 from backend.models.motiongpt import poses, sampling
@@ -23,7 +23,7 @@ from backend.models.motiongpt.words import write_captions
 from backend.models.plant import plant_feet
 from backend.motion import features
 from backend.motion.pin import pin
-from backend.motion.skeleton import CANONICAL_OFFSETS, Motion
+from backend.motion.skeleton import Motion
 from backend.motion.target import Target
 from backend.protocol import FPS
 
@@ -234,15 +234,8 @@ class MotionGPT:
     @torch.no_grad()
     def encode(self, motion: Motion) -> Tensor:
         """Codes (n,levels) of a canonical motion, at most ``max_seconds`` long. Raises BackendError ``bad_motion``."""
-        frames = min(motion.frames, int(self.config.max_seconds * FPS)) // STRIDE * STRIDE
-        if frames < int(self.config.min_seconds * FPS) // STRIDE * STRIDE:
-            raise BackendError(
-                "bad_motion", f"The motion is too short: at least {self.config.min_seconds:g} s are needed."
-            )
-        same = Motion(
-            motion.rotations[:frames], motion.translation[:frames], CANONICAL_OFFSETS, FPS, motion.contacts[:frames]
-        )
-        return self.codec.encode(torch.from_numpy(features.encode(same)).to(self.device)[None])[0]
+        frames = reading.window(motion, self.config.min_seconds, self.config.max_seconds)
+        return self.codec.encode(torch.from_numpy(frames).to(self.device)[None])[0]
 
     # --- small things
 
