@@ -70,9 +70,16 @@ def fit_share(out: Path) -> None:
 
 
 def torchrun(*arguments: object) -> None:
-    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    tools = Path(pytest.__file__).parents[1]  # may lie beside the environment: this file is read again, and imports it
+    env = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(tools)]),
+        "OMP_NUM_THREADS": "1",
+        "GLOO_SOCKET_IFNAME": "lo",
+    }
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    subprocess.run([*command, *map(str, arguments)], env=env, cwd=ROOT, check=True, timeout=600, capture_output=True)
+    command += map(str, arguments)
+    ended = subprocess.run(command, env=env, cwd=ROOT, timeout=600, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr[-3000:]
 
 
 def curve(out: Path) -> np.ndarray:

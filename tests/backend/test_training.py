@@ -21,6 +21,7 @@ from backend.models.interface import GenerateRequest
 from backend.models.llamo.config import LLaMoConfig
 from backend.models.momug.config import MoMugConfig
 from backend.models.momug.model import load_checkpoint
+from backend.models.motiongpt.config import MotionGPTConfig
 from backend.models.styles import Style
 from backend.motion import features
 from backend.training import momug, trainer
@@ -450,7 +451,7 @@ def test_broken_recipes(tmp_path, data, text, message):
 def test_recipes_hold_known_keys_only(name):
     """A misspelt key would be passed over in silence."""
     values = read_recipe(name)
-    assert values["task"] in ("codec", "vq", "momug", "llamo", "style", "evaluator")
+    assert values["task"] in ("codec", "vq", "momug", "llamo", "motiongpt", "style", "evaluator")
 
     def names(kind):
         return {field.name for field in dataclasses.fields(kind)}
@@ -472,11 +473,24 @@ def test_recipes_hold_known_keys_only(name):
         known |= {"caption_weight", "repeats", "input_noise", "own_share", "own_from", "favour", "bf16", "compile"}
         known |= {"model", "schedule"}
         assert set(values["model"]) <= names(LLaMoConfig)
+    elif values["task"] == "motiongpt":
+        known = {"task", "batch", "caption_share", "captions", "vq", "text", "favour", "bf16", "model", "schedule"}
+        assert set(values["model"]) <= names(MotionGPTConfig)
     elif values["task"] == "evaluator":
         known = set(values)  # its own tests know them
     else:
         known = {"task", "codec", "start", "language", "batch", "text_dropout", "denoise_share", "lambda_motion"}
-        known |= {"projection_rate", "head_rate", "decoded", "bf16", "model", "schedule"}
+        known |= {
+            "sideless",
+            "favour",
+            "frames",
+            "projection_rate",
+            "head_rate",
+            "decoded",
+            "bf16",
+            "model",
+            "schedule",
+        }
         assert set(values["model"]) <= names(MoMugConfig)
         assert values["model"]["width"] % (2 * values["model"]["heads"]) == 0
     assert set(values) <= known
