@@ -155,7 +155,11 @@ def test_a_motion_plays_while_it_is_made_and_follows_another_prompt(window, use_
     state, first, last, _ = window.ask("take()")
     assert (state, first, last) == ("pending", 1, window.ask("bpy.context.scene.frame_current")) and last > 48
     assert window.ask("status()").startswith("'a person walks, then a person runs' is on Mannequin")
+    # a step back leads to when the other prompt was typed, with what had been made by then; another leaves nothing
     window.key("ctrl+z")
+    window.until(f"take() is None or take()[2] < {last}")
+    if window.ask("take()") is not None:
+        window.key("ctrl+z")
     window.until("take() is None and not bpy.data.actions")
 
     window.press("momug.stream(")
