@@ -490,9 +490,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="stream so long instead: pace, memory, quality over time",
     )
-    one.add_argument(
-        "--unseen", action="store_true", help="ask twenty compositions that no caption says instead"
-    )
+    one.add_argument("--unseen", action="store_true", help="ask twenty compositions that no caption says instead")
     one.add_argument("--json", type=Path, metavar="OUT")
     one.add_argument("--html", type=Path, metavar="OUT", help="a page with tables, curves and pictures")
 

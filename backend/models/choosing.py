@@ -11,6 +11,9 @@ from backend.data.claims import Claim, check
 from backend.data.measure import measure
 from backend.motion.skeleton import Motion
 
+APART = (
+    1_000_003  # between the seeds of two tries; of a seed PyTorch's generator on a CPU knows the lowest 32 bits alone
+)
 SHORTEST = 10  # frames; less of a motion is not measured
 HELD, DENIED, ENOUGH = 0.6, 0.5, 3  # what a claim of a caption is worth beside its likelihood; how many are counted
 # what the kinds of claims are called in a sentence for the artist; a kind that is not here goes by its own name

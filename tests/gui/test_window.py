@@ -162,6 +162,7 @@ def test_a_motion_plays_while_it_is_made_and_follows_another_prompt(window, use_
         window.key("ctrl+z")
     window.until("take() is None and not bpy.data.actions")
 
+    window.do("bpy.context.scene.momug.auto_seconds = True")  # the steps back took this along
     window.press("momug.stream(")
     window.until("live()", lambda now: now and now[1] > 5)
     window.press("momug.cancel(")

@@ -27,6 +27,9 @@ from backend.motion.skeleton import Motion
 from backend.protocol import FPS
 
 log = logging.getLogger(__name__)
+APART = (
+    1_000_003  # between the seeds of two tries; PyTorch's generator on a CPU knows the lowest 32 bits of a seed alone
+)
 HINT = "Install the weights again."
 CAPTIONS = 8  # that the truest is chosen from
 MOTION_WEIGHT = -2.0  # logarithm of how much a motion counts beside a word, for text that reads it
@@ -85,7 +88,9 @@ class LLaMo:
         preset = self._preset(requests[0].preset)
         tries = preset["tries"]
         owners = [i for i in range(len(requests)) for _ in range(tries)]
-        drawn = [seed + k * 2**40 for seed in seeds for k in range(tries)]  # the first try is that of the seed itself
+        drawn = [
+            seed + k * choosing.APART for seed in seeds for k in range(tries)
+        ]  # the first try is that of the seed itself
         parts = [r.timeline or [(r.prompt, r.seconds)] for r in requests]
         frames = [[self._frames(seconds) for _, seconds in row] for row in parts]
         rollout = self._rollout([parts[i][0][0] for i in owners], drawn, requests[0], preset)

@@ -15,7 +15,6 @@ from backend.motion.skeleton import Motion
 from backend.protocol import FPS
 
 TRIES = 4  # of each other way of asking
-ROUND = 2**40  # between the seeds of two rounds
 
 
 def improve(
@@ -38,14 +37,16 @@ def improve(
                 continue
             for frames in dict.fromkeys(tried[i][0].frames for i in rows):
                 same = [i for i in rows if tried[i][0].frames == frames]
-                drawn = [seeds[i] + ROUND * (way + 1) for i in same]
-                made = _make(model, ways[way], frames, drawn, steps, scale, on_step)
+                made = _make(model, ways[way], frames, [seeds[i] for i in same], steps, scale, on_step)
                 for i, motions in zip(same, made, strict=True):
                     tried[i] += motions
 
 
 def _make(model, sentences, frames, seeds, steps, scale, on_step) -> list[list[Motion]]:
-    """``TRIES`` motions of ``frames`` frames for each seed, in which the sentences follow one another."""
+    """``TRIES`` motions of ``frames`` frames for each seed, in which the sentences follow one another.
+
+    The noise is that of the first round: only the words differ.
+    """
     ids, mask = (x.to(model.device) for x in text.tokenise(model.tokenizer, [*sentences, ""]))
     states, cache = model._prefix(ids, mask)
     shares = [1.0]

@@ -53,7 +53,9 @@ class MotionGPT:
         first = secrets.randbelow(2**31) if request.seed is None else request.seed
         seeds = [first + i for i in range(request.variations)]
         tries = self._preset(request.preset)["tries"]
-        drawn = [seed + k * 2**40 for seed in seeds for k in range(tries)]  # the first try is that of the seed itself
+        drawn = [
+            seed + k * choosing.APART for seed in seeds for k in range(tries)
+        ]  # the first try is that of the seed itself
         parts, target, keys, warnings = request.timeline or [(request.prompt, request.seconds)], None, [], []
         if request.loop:
             raise BackendError("bad_request", "MotionGPT makes no loops.", poses.OTHER_MODEL)
@@ -197,7 +199,9 @@ class MotionGPT:
             left = None if total is None else min(total - done, self.longest)
             frames = None if left is None else left * STRIDE * self.config.patch
             ask = self._ask(sentence, frames, [], request.guidance_scale, before)
-            answer = sampling.write(self.tokens, ask, [seed + part * 2**40], left or self.longest, self._settings)
+            answer = sampling.write(
+                self.tokens, ask, [seed + part * choosing.APART], left or self.longest, self._settings
+            )
             for count, (tokens, codes) in enumerate(answer, 1):
                 stop_if(cancelled)
                 if int(tokens[0]) >= self.config.codes:
