@@ -223,7 +223,9 @@ def assign(action: bpy.types.Action, armature: bpy.types.Object) -> str:
         keys.clear_leftovers(armature, previous)
     compat.assign(armature, action, slot_of(action, armature))
     if len(there) < len(wanted):
-        return f"'{armature.name}' has only some of the bones that '{action.name}' moves: {len(there)} of {len(wanted)}."
+        return (
+            f"'{armature.name}' has only some of the bones that '{action.name}' moves: {len(there)} of {len(wanted)}."
+        )
     return ""
 
 

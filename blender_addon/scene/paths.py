@@ -37,7 +37,9 @@ def curve_points(curve: bpy.types.Object) -> np.ndarray:
         bpy.data.curves.remove(data)
     points = points.reshape(-1, 3).astype(np.float64)
     if not 2 <= len(points) <= MAX_POINTS:
-        raise RigError(f"The curve '{curve.name}' cannot be followed: its points are too few or too many ({len(points)}).")
+        raise RigError(
+            f"The curve '{curve.name}' cannot be followed: its points are too few or too many ({len(points)})."
+        )
     if cyclic:
         points = np.concatenate([points, points[:1]])
     world = np.array(curve.matrix_world)
