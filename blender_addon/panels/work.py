@@ -35,8 +35,8 @@ def draw_progress(layout, task) -> None:
     else:
         column.label(text=tr(task.phase_text), icon="TIME")
     left = task.remaining
-    if left is not None and left >= 1.0:
-        column.label(text=tr(f"About {left:.0f} s left"))
+    # a line even when nothing is known yet: Cancel must not move away from under the pointer
+    column.label(text=tr(f"About {left:.0f} s left") if left is not None and left >= 1.0 else " ")
     row = column.row()
     row.scale_y = 1.4
     row.operator("momug.cancel", icon="CANCEL")
