@@ -11,9 +11,8 @@ from backend.data.claims import Claim, check
 from backend.data.measure import measure
 from backend.motion.skeleton import Motion
 
-APART = (
-    1_000_003  # between the seeds of two tries; of a seed PyTorch's generator on a CPU knows the lowest 32 bits alone
-)
+# between the seeds of two tries; of a seed PyTorch's generator on a CPU knows the lowest 32 bits alone
+APART = 1_000_003
 SHORTEST = 10  # frames; less of a motion is not measured
 HELD, DENIED, ENOUGH = 0.6, 0.5, 3  # what a claim of a caption is worth beside its likelihood; how many are counted
 # what the kinds of claims are called in a sentence for the artist; a kind that is not here goes by its own name
@@ -22,6 +21,11 @@ WORDS = {
     "angle": "how far to turn", "stop": "stopping", "stand": "standing up", "bend": "bending",
     "balance": "standing on one leg",
 }  # fmt: skip
+
+
+def draws(seeds: list[int], tries: int) -> list[int]:
+    """The seeds of all tries, seed by seed; the first try of each is that of the seed itself."""
+    return [seed + k * APART for seed in seeds for k in range(tries)]
 
 
 def score(sentences: list[str], segments: list[int], motion: Motion) -> tuple[float, list[str]]:

@@ -10,12 +10,12 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from backend import paths, weights
+from backend import weights
 from backend.codecs.causal_vae import STRIDE, CausalVAE, codec_hash, load_codec
 from backend.codecs.streaming import MotionStream, StreamingDecoder, join
 from backend.errors import BackendError
 from backend.language import base, text, writing
-from backend.models import choosing, reading
+from backend.models import asked, checkpoint, choosing, reading
 from backend.models.device import choose_device, choose_precision
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress, Watcher
 from backend.models.llamo.config import LLaMoConfig
@@ -27,10 +27,7 @@ from backend.motion.skeleton import Motion
 from backend.protocol import FPS
 
 log = logging.getLogger(__name__)
-APART = (
-    1_000_003  # between the seeds of two tries; PyTorch's generator on a CPU knows the lowest 32 bits of a seed alone
-)
-HINT = "Install the weights again."
+WEIGHTS = "motion.safetensors"
 CAPTIONS = 8  # that the truest is chosen from
 MOTION_WEIGHT = -2.0  # logarithm of how much a motion counts beside a word, for text that reads it
 STREAM_SECONDS = 600.0  # of one stream; its cost does not grow, but somebody has to keep the frames
@@ -85,12 +82,10 @@ class LLaMo:
     def _grow(self, requests, seeds, progress, cancelled) -> tuple[list[list[Motion]], dict[str, float], list[int]]:
         """The tries at each request, seconds by phase, and the first frame of each sentence of the timeline."""
         began = time.perf_counter()
-        preset = self._preset(requests[0].preset)
+        preset = self._preset(requests[0])
         tries = preset["tries"]
         owners = [i for i in range(len(requests)) for _ in range(tries)]
-        drawn = [
-            seed + k * choosing.APART for seed in seeds for k in range(tries)
-        ]  # the first try is that of the seed itself
+        drawn = choosing.draws(seeds, tries)
         parts = [r.timeline or [(r.prompt, r.seconds)] for r in requests]
         frames = [[self._frames(seconds) for _, seconds in row] for row in parts]
         rollout = self._rollout([parts[i][0][0] for i in owners], drawn, requests[0], preset)
@@ -139,7 +134,7 @@ class LLaMo:
         for a latent do not grow. Raises BackendError, ``cancelled`` among others.
         """
         seed = secrets.randbelow(2**31) if request.seed is None else request.seed
-        rollout = self._rollout([watcher.prompt()], [seed], request, self._preset(request.preset))
+        rollout = self._rollout([watcher.prompt()], [seed], request, self._preset(request))
         decoder, lay = StreamingDecoder(self.codec), MotionStream()
         wanted = None if request.seconds is None else round(request.seconds * FPS)
         pieces, frames, segments = [], 0, [0]
@@ -185,21 +180,10 @@ class LLaMo:
         return int(self.config.max_seconds * FPS) // STRIDE
 
     def _frames(self, seconds: float | None) -> int | None:
-        low, high = self.config.min_seconds, self.config.max_seconds
-        if seconds is not None and not low <= seconds <= high:
-            raise BackendError(
-                "bad_duration", f"The length must be between {low:g} and {high:g} seconds, not {seconds:g}."
-            )
-        return None if seconds is None else round(seconds * FPS)
+        return None if seconds is None else asked.frames(seconds, self.config.min_seconds, self.config.max_seconds)
 
-    def _preset(self, name: str | None) -> dict:
-        found = {preset["name"]: preset for preset in presets(self.config)}
-        name = name or self.config.default_preset
-        if name not in found:
-            raise BackendError(
-                "bad_request", f"There is no preset called {name!r}.", f"Choose one of: {', '.join(found)}."
-            )
-        return found[name]
+    def _preset(self, request: GenerateRequest) -> dict:
+        return asked.preset(presets(self.config), request.preset or self.config.default_preset)
 
     @staticmethod
     def _check(decoded: Tensor) -> None:
@@ -286,7 +270,7 @@ def save_checkpoint(model: LLaMo, folder: Path) -> None:
     weights.save(model.expert.state_dict(), folder / "motion.safetensors", int8=True)
     config = model.config.to_dict()
     config |= {"presets": presets(model.config), "captions": True, "streams": True, "stream_seconds": STREAM_SECONDS}
-    config["sha256"] = {"motion.safetensors": base.sha256_file(folder / "motion.safetensors")}
+    config["sha256"] = {WEIGHTS: base.sha256_file(folder / WEIGHTS)}
     (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
 
 
@@ -295,56 +279,20 @@ def load_expert(expert: MotionExpert, path: Path) -> None:
     try:
         expert.load_state_dict(weights.load(path))
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        raise BackendError("checkpoint_damaged", f"The weights in {path.name} do not fit their model.", HINT) from error
+        raise BackendError(
+            "checkpoint_damaged", f"The weights in {path.name} do not fit their model.", checkpoint.HINT
+        ) from error
 
 
 def load_checkpoint(folder: Path, device: str = "auto", precision: str = "auto") -> LLaMo:
     """Load a LLaMo checkpoint folder; see ``backend.models.load`` for arguments and errors."""
     folder = Path(folder)
-    config = _verified_config(folder)
-    if config.base != base.base_hash():
-        raise BackendError(
-            "base_mismatch",
-            "These weights belong to another base language model than the installed one.",
-            "Reinstall the base model (python3 build.py setup), or choose other weights.",
-        )
+    config, _ = checkpoint.verified(folder, LLaMoConfig.from_dict, lambda _: [WEIGHTS])
     device = choose_device(device)
     language_model, tokenizer = base.load_for_serving(device=device, dtype=choose_precision(precision, device))
     expert = MotionExpert(config, rope_theta(language_model))
-    load_expert(expert, folder / "motion.safetensors")
+    load_expert(expert, folder / WEIGHTS)
     expert = expert.requires_grad_(False).eval().to(device)
-    codec = load_codec(_codec_folder(config.codec_hash, folder), device)
+    codec_folder = checkpoint.holder(folder, "codec.safetensors", config.codec_hash, codec_hash, "The motion codec")
+    codec = load_codec(codec_folder, device)
     return LLaMo(config, codec, expert, language_model, tokenizer)
-
-
-def _codec_folder(wanted: str, folder: Path) -> Path:
-    """The folder beside this checkpoint (or among the installed ones) that holds the codec. Raises BackendError."""
-    places = [*folder.parent.glob("*/codec.safetensors"), *paths.checkpoints_folder().glob("*/codec.safetensors")]
-    for place in places:
-        if codec_hash(place.parent) == wanted:
-            return place.parent
-    raise BackendError(
-        "checkpoint_missing", "The motion codec that LLaMo stands on is missing; it comes with MoMug.", HINT
-    )
-
-
-def _verified_config(folder: Path) -> LLaMoConfig:
-    path = folder / "motion.safetensors"
-    try:
-        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        config, expected = LLaMoConfig.from_dict(values), values["sha256"][path.name]
-    except FileNotFoundError as error:
-        raise BackendError(
-            "checkpoint_missing", f"The weights are missing: there is no {folder.name} checkpoint.", HINT
-        ) from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BackendError("checkpoint_damaged", f"The configuration of {folder.name} is damaged.", HINT) from error
-    if not path.is_file():
-        raise BackendError(
-            "checkpoint_missing", f"The weights are incomplete: {path.name} of {folder.name} is missing.", HINT
-        )
-    if base.sha256_file(path) != expected:
-        raise BackendError(
-            "checkpoint_damaged", f"The weights are damaged: {path.name} of {folder.name} has changed.", HINT
-        )
-    return config

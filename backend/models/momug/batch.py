@@ -11,12 +11,11 @@ from torch import Tensor
 from backend.codecs.causal_vae import STRIDE
 from backend.errors import BackendError
 from backend.language import text
-from backend.models import choosing
+from backend.models import asked, choosing
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress, alike
 from backend.models.momug import again
 from backend.models.momug.sampling import ddim, guided, seeded_noise
 from backend.motion import features
-from backend.protocol import FPS
 
 
 @torch.no_grad()
@@ -29,7 +28,7 @@ def generate(model, requests: list[GenerateRequest], progress: Progress, cancell
         raise ValueError("these requests cannot go through the model together")
     began = time.perf_counter()
     first, count = requests[0], len(requests)
-    preset = model._preset(first.preset)
+    preset = asked.preset(model.presets, first.preset or model.config.default_preset)
     steps = first.steps or preset["steps"]
     scale = model.config.guidance_scale if first.guidance_scale is None else first.guidance_scale
     model._use_style(first.style, first.style_weight)
@@ -40,10 +39,7 @@ def generate(model, requests: list[GenerateRequest], progress: Progress, cancell
     if any(request.seconds is None for request in requests):
         guesses, warnings = model._durations(cache, mask)
     seconds = [guess if r.seconds is None else r.seconds for r, guess in zip(requests, guesses, strict=True)]
-    low, high = model.config.min_seconds, model.config.max_seconds
-    if not all(low <= s <= high for s in seconds):
-        raise BackendError("bad_duration", f"The length must be between {low:g} and {high:g} seconds.")
-    frames = [round(s * FPS) for s in seconds]
+    frames = [asked.frames(s, model.config.min_seconds, model.config.max_seconds) for s in seconds]
     sizes = [-(-f // STRIDE) for f in frames]
     lengths = torch.tensor(sizes, device=model.device)
     tries = preset["tries"]  # rows are request by request, try by try

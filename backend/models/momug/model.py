@@ -14,7 +14,7 @@ from backend import weights
 from backend.codecs.causal_vae import STRIDE, CausalVAE, load_codec, save_codec
 from backend.errors import BackendError
 from backend.language import base, text
-from backend.models import choosing, reading, styles
+from backend.models import asked, checkpoint, choosing, reading, styles
 from backend.models.device import choose_device, choose_precision
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress
 from backend.models.momug import again, batch, windows
@@ -34,7 +34,6 @@ FALLBACK_SECONDS = 4.0
 TRIES = 4  # of the preset that chooses the best
 CAPTIONS = 8  # that the truest is chosen from
 PULLS, LAST_PULLS = 2, 10  # looks at how far given poses are, at each denoising step and at the end
-HINT = "Install the weights again."
 
 
 class MoMug:
@@ -57,6 +56,10 @@ class MoMug:
         self.alpha_bar = cosine_alpha_bar(config.timesteps).to(self.device)
 
     @property
+    def presets(self) -> list[dict]:
+        return presets(self.config)
+
+    @property
     def precision(self) -> str:
         """Of the language model: "float32" or "bfloat16"."""
         return str(next(self.language_model.parameters()).dtype).removeprefix("torch.")
@@ -65,7 +68,7 @@ class MoMug:
     def generate(self, request: GenerateRequest, progress: Progress, cancelled: Cancelled) -> GenerateResult:
         """Denoise ``request.variations`` motions together. Raises BackendError, ``cancelled`` among others."""
         began = time.perf_counter()
-        preset = self._preset(request.preset)
+        preset = asked.preset(self.presets, request.preset or self.config.default_preset)
         steps = request.steps or preset["steps"]
         self._use_style(request.style, request.style_weight)
         progress("text", 0, 1)
@@ -170,15 +173,8 @@ class MoMug:
         if any(seconds is None for seconds in wanted):
             guesses, warnings = self._durations(cache, mask)
             wanted = [guess if given is None else given for given, guess in zip(wanted, guesses, strict=False)]
-        low, high = self.config.min_seconds, self.config.max_seconds
-        for seconds in wanted:
-            if not low <= seconds <= high:
-                raise BackendError(
-                    "bad_duration", f"The length must be between {low:g} and {high:g} seconds, not {seconds:g}."
-                )
-        if request.target:
-            return shared(request.target.frames, wanted), warnings
-        return [round(seconds * FPS) for seconds in wanted], warnings
+        frames = [asked.frames(seconds, self.config.min_seconds, self.config.max_seconds) for seconds in wanted]
+        return shared(request.target.frames, wanted) if request.target else frames, warnings
 
     @torch.no_grad()
     def caption(self, motion: Motion, progress: Progress, cancelled: Cancelled) -> str:
@@ -216,15 +212,6 @@ class MoMug:
         expected = (logits.softmax(-1).cpu() * torch.tensor(DURATION_DIGITS)).sum(-1).tolist()
         return [min(max(round(s, 1), self.config.min_seconds), self.config.max_seconds) for s in expected], []
 
-    def _preset(self, name: str | None) -> dict:
-        found = {p["name"]: p for p in presets(self.config)}
-        name = name or self.config.default_preset
-        if name not in found:
-            raise BackendError(
-                "bad_request", f"There is no preset called {name!r}.", f"Choose one of: {', '.join(found)}."
-            )
-        return found[name]
-
 
 def presets(config: MoMugConfig) -> list[dict]:
     """What the panel offers: steps, how many tries the best is chosen from (``choosing``), and every how many steps the
@@ -256,13 +243,10 @@ def save_checkpoint(model: MoMug, folder: Path, int8: bool = False) -> None:
 def load_checkpoint(folder: Path, device: str = "auto", precision: str = "auto") -> MoMug:
     """Load a MoMug checkpoint folder; see ``backend.models.load`` for arguments and errors."""
     folder = Path(folder)
-    config = _verified_config(folder)
-    if config.base != base.base_hash():
-        raise BackendError(
-            "base_mismatch",
-            "These weights belong to another base language model than the installed one.",
-            "Reinstall the base model (python3 build.py setup), or choose other weights.",
-        )
+    config, values = checkpoint.verified(folder, MoMugConfig.from_dict, _weights, ("codec.json",))
+    # text files may change their line ends on the way here: what they say is compared, not their bytes
+    if _read_json(folder / "codec.json") != values["codec"]:
+        raise checkpoint.changed(folder, "codec.json")
     device = choose_device(device)
     dtype = choose_precision(precision, device)
     head = MotionHead(config)
@@ -271,7 +255,7 @@ def load_checkpoint(folder: Path, device: str = "auto", precision: str = "auto")
         head.load_state_dict(weights.load(folder / "head.safetensors"))
     except (RuntimeError, TypeError, ValueError, SafetensorError) as error:
         raise BackendError(
-            "checkpoint_damaged", f"The weights of {folder.name} do not fit its config.json.", HINT
+            "checkpoint_damaged", f"The weights of {folder.name} do not fit its config.json.", checkpoint.HINT
         ) from error
     codec = codec.to(device)
     language_model, tokenizer = base.load_for_serving(device=device, dtype=dtype)
@@ -288,40 +272,20 @@ def load_loop(loop: LanguageLoop, path: Path) -> None:
     try:
         stored, wanted = weights.load(path), loop.trainable()
     except (ValueError, SafetensorError) as error:
-        raise BackendError("checkpoint_damaged", f"The weights in {path.name} cannot be read.", HINT) from error
+        raise BackendError(
+            "checkpoint_damaged", f"The weights in {path.name} cannot be read.", checkpoint.HINT
+        ) from error
     if {k: v.shape for k, v in stored.items()} != {k: v.shape for k, v in wanted.items()}:
-        raise BackendError("checkpoint_damaged", f"The weights in {path.name} do not fit their config.json.", HINT)
+        raise BackendError(
+            "checkpoint_damaged", f"The weights in {path.name} do not fit their config.json.", checkpoint.HINT
+        )
     with torch.no_grad():
         for name, parameter in wanted.items():
             parameter.copy_(stored[name])
 
 
-def _verified_config(folder: Path) -> MoMugConfig:
-    try:
-        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        config = MoMugConfig.from_dict(values)
-        needed = ["codec", "head", "language"] if config.lora_rank else ["codec", "head"]
-        hashes = {f"{name}.safetensors": values["sha256"][f"{name}.safetensors"] for name in needed}
-    except FileNotFoundError as error:
-        raise BackendError(
-            "checkpoint_missing", f"The weights are missing: there is no {folder.name} checkpoint.", HINT
-        ) from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BackendError("checkpoint_damaged", f"The configuration of {folder.name} is damaged.", HINT) from error
-    for name in ("codec.json", *hashes):
-        if not (folder / name).is_file():
-            raise BackendError(
-                "checkpoint_missing", f"The weights are incomplete: {name} of {folder.name} is missing.", HINT
-            )
-    changed = [name for name, expected in hashes.items() if base.sha256_file(folder / name) != expected]
-    # text files may change their line ends on the way here: what they say is compared, not their bytes
-    if _read_json(folder / "codec.json") != values["codec"]:
-        changed.append("codec.json")
-    if changed:
-        raise BackendError(
-            "checkpoint_damaged", f"The weights are damaged: {changed[0]} of {folder.name} has changed.", HINT
-        )
-    return config
+def _weights(config: MoMugConfig) -> list[str]:
+    return ["codec.safetensors", "head.safetensors", *(["language.safetensors"] if config.lora_rank else [])]
 
 
 def _read_json(path: Path):

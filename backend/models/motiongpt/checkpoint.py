@@ -6,11 +6,12 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
-from backend import paths, weights
+from backend import weights
 from backend.codecs.causal_vae import codec_hash
 from backend.codecs.vq_vae import load_vq, vq_hash
 from backend.errors import BackendError
 from backend.language import base
+from backend.models import checkpoint
 from backend.models.device import choose_device, choose_precision
 from backend.models.motiongpt.config import MotionGPTConfig
 from backend.models.motiongpt.model import MotionGPT, presets
@@ -19,7 +20,6 @@ from backend.models.motiongpt.text_half import TextHalf
 
 WEIGHTS = "motiongpt.safetensors"
 STREAM_SECONDS = 600.0  # how long somebody may watch
-HINT = "Install the weights again."
 LORA = (".lora_A.default.weight", ".lora_B.default.weight")
 
 
@@ -36,17 +36,12 @@ def save_checkpoint(model: MotionTokens, config: MotionGPTConfig, folder: Path) 
 def load(folder: Path, device: str = "auto", precision: str = "auto") -> MotionGPT:
     """Load a MotionGPT checkpoint folder; see ``backend.models.load`` for arguments and errors."""
     folder = Path(folder)
-    config = _verified_config(folder)
-    if config.base != base.base_hash():
-        raise BackendError(
-            "base_mismatch",
-            "These weights belong to another base language model than the installed one.",
-            "Reinstall the base model (python3 build.py setup), or choose other weights.",
-        )
+    config, _ = checkpoint.verified(folder, MotionGPTConfig.from_dict, lambda _: [WEIGHTS])
     device = choose_device(device)
-    vq_folder = _holder(folder, "vq.safetensors", config.vq, "The codec of motion codes")
+    vq_folder = checkpoint.holder(folder, "vq.safetensors", config.vq, vq_hash, "The codec of motion codes")
     below = json.loads((vq_folder / "vq.json").read_text(encoding="utf-8"))["base"]
-    quantiser = load_vq(vq_folder, _holder(folder, "codec.safetensors", below, "The motion codec"), device)
+    codec_folder = checkpoint.holder(folder, "codec.safetensors", below, codec_hash, "The motion codec")
+    quantiser = load_vq(vq_folder, codec_folder, device)
     language_model, tokenizer = base.load_for_serving(device=device, dtype=choose_precision(precision, device))
     tokens = MotionTokens(config, language_model, torch.stack([b.codes for b in quantiser.books]).cpu(), merged=True)
     load_tokens(tokens, folder / WEIGHTS)
@@ -59,11 +54,15 @@ def load_tokens(tokens: MotionTokens, path: Path) -> None:
 
     Raises BackendError ``checkpoint_damaged``.
     """
-    damaged = BackendError("checkpoint_damaged", f"The weights in {path.name} do not fit their config.json.", HINT)
+    damaged = BackendError(
+        "checkpoint_damaged", f"The weights in {path.name} do not fit their config.json.", checkpoint.HINT
+    )
     try:
         stored = weights.load(path)
     except (OSError, ValueError, SafetensorError) as error:
-        raise BackendError("checkpoint_damaged", f"The weights in {path.name} cannot be read.", HINT) from error
+        raise BackendError(
+            "checkpoint_damaged", f"The weights in {path.name} cannot be read.", checkpoint.HINT
+        ) from error
     lora = {name: stored.pop(name) for name in list(stored) if "lora_" in name}
     wanted = tokens.trainable()
     shapes = {k: v.shape for k, v in stored.items()}
@@ -78,30 +77,3 @@ def load_tokens(tokens: MotionTokens, path: Path) -> None:
             if layer is None or b is None or (b @ a).shape != layer.shape:
                 raise damaged
             layer.copy_(layer.float() + b @ a * (tokens.config.lora_alpha / tokens.config.lora_rank))
-
-
-def _holder(folder: Path, file: str, wanted: str, what: str) -> Path:
-    """The folder beside this checkpoint, or among the installed ones, whose ``file`` has the hash ``wanted``."""
-    hashed = {"vq.safetensors": vq_hash, "codec.safetensors": codec_hash}[file]
-    for place in [*folder.parent.glob(f"*/{file}"), *paths.checkpoints_folder().glob(f"*/{file}")]:
-        if hashed(place.parent) == wanted:
-            return place.parent
-    raise BackendError("checkpoint_missing", f"{what} that MotionGPT stands on is not installed.", HINT)
-
-
-def _verified_config(folder: Path) -> MotionGPTConfig:
-    try:
-        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        config = MotionGPTConfig.from_dict(values)
-        expected = values["sha256"][WEIGHTS]
-    except FileNotFoundError as error:
-        raise BackendError(
-            "checkpoint_missing", f"The weights are missing: there is no {folder.name} checkpoint.", HINT
-        ) from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BackendError("checkpoint_damaged", f"The configuration of {folder.name} is damaged.", HINT) from error
-    if not (folder / WEIGHTS).is_file():
-        raise BackendError("checkpoint_missing", f"The weights are incomplete: {WEIGHTS} is missing.", HINT)
-    if base.sha256_file(folder / WEIGHTS) != expected:
-        raise BackendError("checkpoint_damaged", f"The weights are damaged: {WEIGHTS} has changed.", HINT)
-    return config

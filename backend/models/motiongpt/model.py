@@ -12,7 +12,7 @@ from backend.codecs.causal_vae import STRIDE
 from backend.codecs.streaming import MotionStream, StreamingDecoder, join
 from backend.codecs.vq_vae import VQVAE
 from backend.errors import BackendError
-from backend.models import choosing, reading
+from backend.models import asked, choosing, reading
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress, Watcher
 from backend.models.momug.conditions import Conditions
 from backend.models.motiongpt import poses, sampling
@@ -52,10 +52,8 @@ class MotionGPT:
         began = time.perf_counter()
         first = secrets.randbelow(2**31) if request.seed is None else request.seed
         seeds = [first + i for i in range(request.variations)]
-        tries = self._preset(request.preset)["tries"]
-        drawn = [
-            seed + k * choosing.APART for seed in seeds for k in range(tries)
-        ]  # the first try is that of the seed itself
+        tries = asked.preset(presets(), request.preset or self.config.default_preset)["tries"]
+        drawn = choosing.draws(seeds, tries)
         parts, target, keys, warnings = request.timeline or [(request.prompt, request.seconds)], None, [], []
         if request.loop:
             raise BackendError("bad_request", "MotionGPT makes no loops.", poses.OTHER_MODEL)
@@ -264,21 +262,7 @@ class MotionGPT:
         return found.cpu()
 
     def _frames(self, seconds: float | None) -> int | None:
-        low, high = self.config.min_seconds, self.config.max_seconds
-        if seconds is not None and not low <= seconds <= high:
-            raise BackendError(
-                "bad_duration", f"The length must be between {low:g} and {high:g} seconds, not {seconds:g}."
-            )
-        return None if seconds is None else round(seconds * FPS)
-
-    def _preset(self, name: str | None) -> dict:
-        found = {preset["name"]: preset for preset in presets()}
-        name = name or self.config.default_preset
-        if name not in found:
-            raise BackendError(
-                "bad_request", f"There is no preset called {name!r}.", f"Choose one of: {', '.join(found)}."
-            )
-        return found[name]
+        return None if seconds is None else asked.frames(seconds, self.config.min_seconds, self.config.max_seconds)
 
 
 def presets() -> list[dict]:
