@@ -21,7 +21,8 @@ from .scene import compat, keys, takes
 from .service import Error, log
 from .staging import Stage
 
-BUFFER = 0.5  # seconds that must be there before the motion plays, and again after it ran out
+BUFFER = 0.5  # seconds that must be there before the motion plays
+REFILL = 2.0  # and after it ran out: a model that is slower than the clock then plays on for longer at a time
 LAID = 1.0  # seconds of keys before the playhead; what has come beyond them waits
 RATE = 2.0  # seconds over which frames are counted
 
@@ -251,8 +252,7 @@ class Live:
         if self.state == LOADING and self.laid:
             self.state = BUFFERING
         if self.state in (BUFFERING, WAITING) or not self._clock:
-            ready = self.buffered >= BUFFER or complete
-            if not self.laid or not ready:
+            if not self.laid or not (complete or self.buffered >= self._enough()):
                 return
             self.state, self._clock = PLAYING, now - (self.head + 1) / self.fps
         if self.state != PLAYING:
@@ -267,6 +267,11 @@ class Live:
             self.head = wanted
             self._show(wanted)
             self._tell_played()
+
+    def _enough(self) -> float:
+        """Seconds to wait for before the motion plays on, no more than the model may be ahead."""
+        room = (self.task.job.incoming.ahead - protocol.MAX_PIECE) / protocol.FPS
+        return min(REFILL if self.state == WAITING else BUFFER, room)
 
     def _show(self, frame: int) -> None:
         scene = self.scene_target.resolve()
