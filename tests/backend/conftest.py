@@ -21,6 +21,7 @@ from backend.models.momug.head import MotionHead
 from backend.models.momug.language_loop import LanguageLoop
 from backend.models.momug.model import MoMug
 from backend.motion.skeleton import JOINT_INDEX, Motion
+from tests.backend.small_motiongpt import motiongpt, motiongpt_folder  # noqa: F401 - fixtures
 
 SENTENCES = ("a person walks forward", "a person jumps up and turns left", "someone sits down, then waves")
 HIDDEN = 48
