@@ -110,11 +110,7 @@ def wish(
             _give_range(asked, armature, stays, pace)
         if keep:
             _give_kept(asked, armature, keep, pace)
-        for frame, pose in sorted((given_poses or {}).items()):
-            if not first <= frame <= last:
-                raise Error("bad_request", f"The pose at frame {frame} lies outside the frames {first} to {last}.")
-            asked.given.poses(lead + round((frame - first) / pace), pose.motion)
-            asked.pins.append([int(frame - first), pose.values])
+        _give_poses(asked, given_poses or {}, pace)
         if path is not None:
             _give_path(asked, armature, path)
     except RigError as error:
@@ -160,6 +156,9 @@ def resolved(armature: bpy.types.Object, wanted: "Mapping[int, object]") -> dict
     asked: dict[int, int] = {}
     try:
         for frame, pose in wanted.items():
+            if int(frame) in found or int(frame) in asked:
+                told = f"Two poses are given for frame {int(frame)}."
+                raise Error("bad_request", told, "Remove or move one of them.")
             if isinstance(pose, Pose):
                 found[int(frame)] = pose
             elif pose == "current":
@@ -200,6 +199,23 @@ def require(model: str, condition: str, what: str) -> None:
     if not can(model, condition):
         label = service.model_info(model).get("label") or model
         raise Error("bad_request", f"{label} cannot do this yet: {what}.", "Choose another model.")
+
+
+def why_no_poses(frames: "Sequence[int]", span: "tuple[int, int] | None", model: str) -> str:
+    """Why poses at ``frames`` of the scene cannot all be met, one sentence; empty when they can. span: the first and
+    last frame of the motion, when both are known."""
+    twice = sorted(frame for frame in set(frames) if list(frames).count(frame) > 1)
+    if twice:
+        return f"Two poses are given for frame {twice[0]}: remove or move one of them"
+    outside = sorted(frame for frame in frames if span and not span[0] <= frame <= span[1])
+    if outside:
+        return f"The pose at frame {outside[0]} lies outside the frames {span[0]} to {span[1]}: move it"
+    info = service.model_info(model)
+    most = info.get("max_poses")
+    if most and len(frames) > most:
+        label = info.get("label") or model
+        return f"{label} meets at most {most} given poses, not {len(frames)}: switch some off, or choose another model"
+    return ""
 
 
 def case_of(frames: "Sequence[int]", first: int, last: "int | None") -> str:
@@ -271,6 +287,25 @@ def joints_of(armature: bpy.types.Object, bones: Sequence[str]) -> list[int]:
         fk = mapping.controls.fk
         found = [(joint, list(fk.get(joint) or names)) for joint, names in found]
     return [canonical.INDEX[joint] for joint, names in found if set(names) <= chosen]
+
+
+def _give_poses(asked: Wish, given_poses: "Mapping[int, Pose]", pace: float) -> None:
+    """Poses at frames of the scene, each at a frame of the model of its own."""
+    taken: dict[int, int] = {}
+    for frame, pose in sorted(given_poses.items()):
+        if not asked.first <= frame <= asked.last:
+            told = f"The pose at frame {frame} lies outside the frames {asked.first} to {asked.last}."
+            raise Error("bad_request", told, "Move the pose, or make the motion longer.")
+        at = round((frame - asked.first) / pace)
+        if at in taken:
+            told = (
+                f"The poses at frames {taken[at]} and {frame} are at the same time for the model "
+                f"({at / protocol.FPS:.2f} s), which makes {protocol.FPS} frames a second."
+            )
+            raise Error("bad_request", told, "Remove one of them, or move them apart.")
+        taken[at] = frame
+        asked.given.poses(asked.lead + at, pose.motion)
+        asked.pins.append([int(frame - asked.first), pose.values])
 
 
 def _give_surroundings(asked: Wish, armature, around: int, pace: float, before: bool, after: bool) -> None:

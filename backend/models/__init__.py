@@ -57,6 +57,8 @@ def _describe(name: str, label: str, folder: Path) -> dict:
         record["streams"] = bool(config.get("streams", False))
         record["stream_seconds"] = float(config.get("stream_seconds", record["max_seconds"]))
         record["max_target_seconds"] = TARGET_SECONDS.get(name, record["max_seconds"])
+        if "max_keys" in config:
+            record["max_poses"] = int(config["max_keys"])
         record["default_steps"] = config.get("steps", record["default_steps"])
         record["conditions_quality"] = dict(config.get("conditions_quality", {}))
         packs = [style for style, _ in styles.installed(folder).values()]

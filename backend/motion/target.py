@@ -58,12 +58,15 @@ def of_poses(poses: list[tuple[float, Motion]], seconds: float) -> Target:
     Raises BackendError ``bad_request`` for a time outside the motion and for two poses at one time.
     """
     target = Target.empty(max(1, round(seconds * FPS)))
+    taken: dict[int, float] = {}
     for at, motion in poses:
         if not 0 <= at <= seconds:
             raise BackendError("bad_request", f"The pose at {at:g} s lies outside the motion of {seconds:g} s.")
         frame = min(round(at * FPS), target.frames - 1)
-        if target.joints[frame].any():
-            raise BackendError("bad_request", f"Two poses are given at {at:g} s.", "Give one of them another time.")
+        if frame in taken:
+            told = f"The poses at {taken[frame]:g} s and {at:g} s are at the same time: both are frame {frame}."
+            raise BackendError("bad_request", told, "Give one of them another time.")
+        taken[frame] = at
         target.rotations[frame], target.translation[frame] = motion.rotations[0], motion.translation[0]
         target.joints[frame], target.place[frame, 1] = True, True
     return target

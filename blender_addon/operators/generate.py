@@ -5,7 +5,7 @@ from functools import partial
 
 import bpy
 
-from .. import ask, commit, prompts, properties, results, rework, runtime, service
+from .. import ask, commit, conditions, prompts, properties, results, rework, runtime, service
 from ..rig import RigError
 from ..scene import capture, poses, takes
 from ..scene.poses import Pose
@@ -38,13 +38,24 @@ def gathered(settings) -> dict:
     return chosen
 
 
+def chosen_poses(settings, armature) -> list:
+    """The poses of the list that the next motion of ``armature`` meets."""
+    return [item for item in settings.poses if item.use and item.owner in ("", armature.name)]
+
+
 def given_poses(settings, armature) -> dict:
-    """Frame -> pose that the settings give ``armature``; see ``ask.start_animate``. Raises RigError."""
-    return {
-        item.frame: Pose.unpack(item.data) if item.data else "keys"
-        for item in settings.poses
-        if item.use and item.owner in ("", armature.name)
-    }
+    """Frame -> pose that the settings give ``armature``; see ``ask.start_animate``. Raises RigError, Error."""
+    problem = why_no_poses(settings, armature)
+    if problem:
+        raise service.Error("bad_request", f"{problem}.")
+    return {item.frame: Pose.unpack(item.data) if item.data else "keys" for item in chosen_poses(settings, armature)}
+
+
+def why_no_poses(settings, armature) -> str:
+    """Why the poses of the list cannot be met by one motion, one sentence; empty when they can."""
+    frames = [item.frame for item in chosen_poses(settings, armature)]
+    span = (settings.range_start, settings.range_end) if settings.use_range else None
+    return conditions.why_no_poses(frames, span, properties.chosen_model(settings))
 
 
 def span(settings, armature, scene) -> "tuple[int, tuple[int, int] | None]":
@@ -52,7 +63,7 @@ def span(settings, armature, scene) -> "tuple[int, tuple[int, int] | None]":
     the first given pose to the last, else from the current frame on."""
     if settings.use_range:
         return settings.range_start, (settings.range_start, settings.range_end)
-    frames = [item.frame for item in settings.poses if item.use and item.owner in ("", armature.name)]
+    frames = [item.frame for item in chosen_poses(settings, armature)]
     if not frames:
         return scene.frame_current, None
     return min(frames), (min(frames), max(frames)) if len(set(frames)) > 1 else None
@@ -76,6 +87,8 @@ def why_not(context, needs_prompt: bool = True) -> str:
         problem = "Type a prompt first"
     if not problem and settings.use_range and settings.range_end <= settings.range_start:
         problem = "The frame range ends before it has begun"
+    if not problem:
+        problem = why_no_poses(settings, armature)
     if not problem:
         problem = ask.why_no_room(armature, settings.destination)
     if not problem and settings.only_selected and not properties.selected_bones(armature):

@@ -19,18 +19,18 @@ def _why_not(context) -> str:
     return results.map_health(armature).problem.rstrip(".")
 
 
-def _add(settings, armature, frame: int, data: str) -> None:
-    """A pose at a frame, in place of the one of this armature that is there."""
-    for index, item in enumerate(settings.poses):
-        if item.frame == frame and item.owner == armature.name:
-            settings.poses.remove(index)
-            break
+def _add(settings, armature, frame: int, data: str) -> bool:
+    """A pose at a frame, in place of the one of this armature that is there. Whether there was one."""
+    there = [index for index, item in enumerate(settings.poses) if (item.frame, item.owner) == (frame, armature.name)]
+    for index in reversed(there):
+        settings.poses.remove(index)
     item = settings.poses.add()
     item.frame, item.data, item.owner = frame, data, armature.name
     later = [index for index, other in enumerate(settings.poses) if other.frame > frame]
     place = later[0] if later else len(settings.poses) - 1
     settings.poses.move(len(settings.poses) - 1, place)
     settings.pose_index = place
+    return bool(there)
 
 
 class _CharacterOperator:
@@ -78,7 +78,9 @@ class MOMUG_OT_add_pose(_CharacterOperator, bpy.types.Operator):
         except RigError as error:
             self.report({"ERROR"}, tr(str(error)))
             return {"CANCELLED"}
-        _add(settings, armature, self.frame(settings, armature, context.scene), pose.pack())
+        frame = self.frame(settings, armature, context.scene)
+        if _add(settings, armature, frame, pose.pack()):
+            self.report({"INFO"}, tr(f"This pose replaces the one that was given for frame {frame}"))
         return {"FINISHED"}
 
     def frame(self, settings, armature, scene) -> int:

@@ -66,6 +66,22 @@ def test_the_present_pose_is_met_exactly(fake, mannequin, fps):
     assert take.placed and [frame for frame, _ in take.pins] == [10]
 
 
+def test_two_poses_at_one_time_are_refused_with_both_times(fake, mannequin):
+    bpy.context.scene.render.fps = 60
+    for given, words in (
+        ({12: "current", 13: "current"}, r"frames 12 and 13 are at the same time for the model \(0.20 s\)"),
+        ({12.2: "current", 12.7: "current"}, "Two poses are given for frame 12"),
+    ):
+        with pytest.raises(api.Error, match=words) as caught:
+            api.animate(mannequin, "a walk", poses=given, frame_range=(1, 120))
+        assert caught.value.hint and not bpy.data.actions
+    for frame in (0, 121):
+        with pytest.raises(api.Error, match=f"pose at frame {frame} lies outside the frames 1 to 120"):
+            api.animate(mannequin, "a walk", poses={frame: "current"}, frame_range=(1, 120))
+    action = api.animate(mannequin, "a walk", poses={12: "current", 14: "current"}, frame_range=(1, 120))
+    assert [frame for frame, _ in takes.read(action)[0].pins] == [11, 13]
+
+
 def test_a_pose_is_met_in_other_rotation_modes_and_after_changes(fake, mannequin):
     modes = ("QUATERNION", "XYZ", "ZYX", "AXIS_ANGLE")
     for index, bone in enumerate(mannequin.pose.bones):

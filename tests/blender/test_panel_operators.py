@@ -285,6 +285,24 @@ def test_the_present_pose_as_start_here_and_end(fake, settings, mannequin):
     assert "no pose" in why_refused(bpy.ops.momug.remove_pose)
 
 
+def test_poses_that_cannot_be_met_are_said_before_anything_is_asked(fake, settings, mannequin, monkeypatch):
+    for frame in (5, 5, 20):
+        bpy.context.scene.frame_set(frame)
+        bpy.ops.momug.add_pose(place="HERE")
+    assert [pose.frame for pose in settings.poses] == [5, 20], "the second one at frame 5 takes the place of the first"
+    settings.poses[1].frame = 5  # by hand, in the list
+    assert "Two poses are given for frame 5" in why_refused(bpy.ops.momug.generate)
+    settings.poses[1].use = False
+    assert bpy.ops.momug.generate.poll()
+    settings.poses[1].use, settings.poses[1].frame = True, 90
+    settings.use_range, settings.range_start, settings.range_end = True, 1, 60
+    assert "The pose at frame 90 lies outside the frames 1 to 60" in why_refused(bpy.ops.momug.generate)
+    settings.range_end = 100
+    assert bpy.ops.momug.generate.poll()
+    monkeypatch.setattr(service, "model_info", lambda name: {"name": name, "label": "Few", "max_poses": 1})
+    assert "Few meets at most 1 given poses, not 2" in why_refused(bpy.ops.momug.generate)
+
+
 def test_poses_belong_to_their_armature(fake, settings, mannequin):
     bpy.ops.momug.add_pose(place="START")
     settings.poses[0].owner = "somebody else"
