@@ -16,16 +16,9 @@ from backend.models.llamo.model import LLaMo, load_checkpoint, new_config, save_
 from backend.models.llamo.rollout import Context, Rollout
 from backend.models.llamo.sampling import euler, guided, mix, next_latents
 from backend.models.llamo.text_half import read_after, text_keys
+from tests.backend.asking import ask, never, quiet, same
 
 LATENT = 8
-
-
-def quiet(phase, step, total):
-    pass
-
-
-def never():
-    return False
 
 
 @pytest.fixture
@@ -42,18 +35,6 @@ def make_llamo(language, shaken):
         return LLaMo(config, codec, expert, model, tokenizer)
 
     return make
-
-
-def ask(model, prompt="a person walks forward", progress=quiet, cancelled=never, **fields):
-    return model.generate(GenerateRequest(prompt, **({"seconds": 2.0, "seed": 7} | fields)), progress, cancelled)
-
-
-def same(a, b, tolerance=0.0):
-    return (
-        a.frames == b.frames
-        and np.abs(a.rotations - b.rotations).max() <= tolerance
-        and np.abs(a.translation - b.translation).max() <= tolerance
-    )
 
 
 # --- the language stays what it was

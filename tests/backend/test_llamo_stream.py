@@ -12,31 +12,10 @@ from backend.codecs.streaming import MotionStream, StreamingDecoder, join
 from backend.errors import BackendError
 from backend.models.interface import GenerateRequest
 from backend.motion import features
-from tests.backend.test_llamo import make_llamo, never, quiet, same  # noqa: F401
+from tests.backend.asking import Audience, never, quiet, same
+from tests.backend.test_llamo import make_llamo  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("tiny_base")
-
-
-class Audience:
-    """A watcher in a list. ``says``: {frames so far: sentence}; ``stop_at``: frames after which it has seen enough."""
-
-    def __init__(self, says=None, stop_at=10**9, on_piece=lambda: None):
-        self.says, self.stop_at, self.on_piece = says or {0: "a person walks forward"}, stop_at, on_piece
-        self.pieces = []
-
-    @property
-    def frames(self):
-        return sum(piece.frames for piece in self.pieces)
-
-    def emit(self, motion):
-        self.pieces.append(motion)
-        self.on_piece()
-
-    def prompt(self):
-        return self.says[max(at for at in self.says if at <= self.frames)]
-
-    def stopped(self):
-        return self.frames >= self.stop_at
 
 
 def watch(model, watcher, seconds=2.0, cancelled=never, **fields):

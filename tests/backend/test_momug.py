@@ -7,25 +7,7 @@ import torch
 from backend.errors import BackendError
 from backend.models.interface import GenerateRequest
 from backend.models.momug.model import FALLBACK_SECONDS, presets
-
-
-def quiet(phase, step, total):
-    pass
-
-
-def never():
-    return False
-
-
-def ask(model, prompt="a person walks forward", progress=quiet, cancelled=never, **fields):
-    return model.generate(GenerateRequest(prompt, **({"seconds": 2.0, "seed": 7} | fields)), progress, cancelled)
-
-
-def same(a, b, tolerance=0.0):
-    return (
-        np.abs(a.rotations - b.rotations).max() <= tolerance
-        and np.abs(a.translation - b.translation).max() <= tolerance
-    )
+from tests.backend.asking import ask, never, quiet, same
 
 
 @pytest.mark.parametrize("rank, preset", [(0, "fast"), (4, "fast"), (4, "full")])
