@@ -22,6 +22,7 @@ from backend.models.momug.language_loop import LanguageLoop
 from backend.models.momug.model import MoMug
 from backend.motion.skeleton import JOINT_INDEX, Motion
 from tests.backend.small_motiongpt import motiongpt, motiongpt_folder  # noqa: F401 - fixtures
+from tests.backend.tiny_recipes import eight_windows  # noqa: F401
 
 SENTENCES = ("a person walks forward", "a person jumps up and turns left", "someone sits down, then waves")
 HIDDEN = 48
