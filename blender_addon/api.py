@@ -233,7 +233,7 @@ def stream(
     Returns what a loop goes over: ``for first, last in api.stream(...)`` gives the frames of the scene that have new
     keys. In the loop ``steer("a person turns left")`` changes what happens from there on, ``stop()`` ends the motion
     and keeps what the loop has seen, ``cancel()`` takes it away again; see :class:`watching.Stream`. seconds: None goes
-    on until the model ends the motion or somebody stops it, ten minutes at most. ahead: seconds that the model may be
+    on until somebody stops it, ten minutes at most. ahead: seconds that the model may be
     ahead of the loop; a new prompt is seen so much later. model: None is the first that can do this. The rest is as for
     :func:`animate`; ``loop`` and ``in_place`` are for :func:`change` afterwards. Raises Error; what had come when the
     model failed stays on the armature, until :func:`reject` takes it away.

@@ -78,7 +78,7 @@ class MotionModel(Protocol):
     A system may also have ``generate_batch(requests, progress, cancelled)``: one result for each of several requests
     that are ``alike``; and ``stream(request, watcher, progress, cancelled) -> GenerateResult``: one motion, handed to a
     :class:`Watcher` piece by piece while it is made (``streams`` in its capabilities). With ``request.seconds`` None a
-    stream goes on until the model ends the motion or the watcher stops it.
+    stream goes on until the watcher stops it.
     """
 
     def generate(self, request: GenerateRequest, progress: Progress, cancelled: Cancelled) -> GenerateResult: ...

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from backend.errors import BackendError
 from backend.models.interface import GenerateRequest
@@ -36,6 +37,14 @@ def test_a_watcher_may_stop_and_a_long_stream_goes_on(motiongpt):
     watcher = Audience(stop_at=340)
     made = stream(motiongpt, watcher, seconds=20.0)
     assert 340 <= made.motions[0].frames < 340 + 17
+
+
+def test_a_stream_of_no_length_goes_on_beyond_every_answer(motiongpt):
+    with torch.no_grad():  # answers end as soon as they may, after a second
+        motiongpt.tokens.head.bias[motiongpt.config.codes] = 50.0
+    watcher = Audience(stop_at=200)
+    made = stream(motiongpt, watcher, seconds=None).motions[0]
+    assert 200 <= made.frames <= 216 and max(piece.frames for piece in watcher.pieces) <= 16
 
 
 def test_a_stream_is_cancelled(motiongpt):

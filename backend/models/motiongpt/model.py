@@ -143,10 +143,11 @@ class MotionGPT:
     def stream(
         self, request: GenerateRequest, watcher: Watcher, progress: Progress, cancelled: Cancelled
     ) -> GenerateResult:
-        """One motion, 16 frames at a time, for ``request.seconds`` or until it ends by itself or by the watcher.
+        """One motion, 16 frames at a time, for ``request.seconds`` or until the watcher stops it.
 
         Another sentence of the watcher holds from the next piece on. Feet are not planted, which needs to know what
-        comes. Raises BackendError, ``cancelled`` among others.
+        comes: who shows the frames holds them (the add-on's ``retarget.live``). Raises BackendError, ``cancelled``
+        among others.
         """
         seed = secrets.randbelow(2**31) if request.seed is None else request.seed
         if request.target or request.timeline or request.loop:
@@ -188,22 +189,23 @@ class MotionGPT:
         """(sentence, codes (patch,levels)) token by token; (sentence, None) where an answer ends: what waits is to be
         sent.
 
-        An answer ends with its sentence, or when it is as long as one can be; the next goes on from its last token.
+        An answer ends with its sentence, by itself after ``min_seconds``, or when it is as long as one can be; the next
+        goes on from its last token.
         """
         before, done, part = None, 0, 0
         total = None if wanted is None else self._tokens(wanted)
-        while not watcher.stopped():
-            sentence, ended = watcher.prompt(), False
+        least = self._tokens(int(self.config.min_seconds * FPS))
+        while not watcher.stopped() and (total is None or done < total):
+            sentence = watcher.prompt()
             left = None if total is None else min(total - done, self.longest)
             frames = None if left is None else left * STRIDE * self.config.patch
             ask = self._ask(sentence, frames, [], request.guidance_scale, before)
             answer = sampling.write(
-                self.tokens, ask, [seed + part * choosing.APART], left or self.longest, self._settings
+                self.tokens, ask, [seed + part * choosing.APART], left or self.longest, self._settings, least
             )
             for count, (tokens, codes) in enumerate(answer, 1):
                 stop_if(cancelled)
                 if int(tokens[0]) >= self.config.codes:
-                    ended = True
                     break
                 before, done = self.tokens.vectors(codes[0]), done + 1
                 yield sentence, codes[0].view(-1, self.config.levels)
@@ -211,8 +213,6 @@ class MotionGPT:
                     break
             yield sentence, None
             part += 1
-            if (ended and total is None) or (total is not None and done >= total):
-                return
 
     # --- motion to text
 
