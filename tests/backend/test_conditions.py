@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from backend.errors import BackendError
+from backend.evaluation.condition_cases import target_of
 from backend.models.interface import GenerateRequest
 from backend.models.momug import windows
 from backend.models.momug.conditions import REACH, WARM, Conditions, course
@@ -21,16 +22,6 @@ from backend.motion.target import Target
 def ask(model, **fields):
     request = GenerateRequest(**({"prompt": "a person walks forward", "seed": 7} | fields))
     return model.generate(request, lambda *step: None, lambda: False)
-
-
-def given(motion, frames, joints=slice(None), place=(True, True, True)) -> Target:
-    """A target that asks for some frames of a motion."""
-    target = Target.empty(motion.frames)
-    target.rotations[:], target.translation[:] = motion.rotations, motion.translation
-    for frame in frames:
-        target.joints[frame, joints] = True
-        target.place[frame] = place
-    return target
 
 
 # --- windows
@@ -85,7 +76,7 @@ def test_a_fade_is_exact_at_given_frames_and_gone_beyond():
 
 def test_pinned_poses_are_exact_and_the_rest_stays(motion):
     made, wanted = motion(frames=90), motion(frames=90, speed=0.8, turn=0.0, phase=1.0)
-    target = given(wanted, [0, 45])
+    target = target_of(wanted, [0, 45])
     pinned = pin(made, target)
     for frame in (0, 45):
         assert np.degrees(rot.quaternion_angle(pinned.rotations[frame], wanted.rotations[frame])).max() < 0.1
@@ -102,7 +93,7 @@ def test_pinned_poses_are_exact_and_the_rest_stays(motion):
 def test_a_given_stretch_is_left_at_its_own_speed(motion):
     """Made and given move at other speeds: position and velocity go on over the seam."""
     made, wanted = motion(frames=90), motion(frames=90, speed=0.6, turn=0.5, phase=0.5)
-    pinned = pin(made, given(wanted, [*range(20), *range(70, 90)]))
+    pinned = pin(made, target_of(wanted, [*range(20), *range(70, 90)]))
     joints, own = pinned.joints().astype(float), wanted.joints().astype(float)
     assert np.allclose(joints[:20], own[:20], atol=1e-4) and np.allclose(joints[70:], own[70:], atol=1e-4)
     change = np.linalg.norm(np.diff(joints, n=2, axis=0), axis=-1).mean(1) * 30
@@ -116,7 +107,7 @@ def test_a_given_stretch_is_left_at_its_own_speed(motion):
 
 def test_one_joint_can_be_given_alone(motion):
     made, wanted = motion(frames=60), motion(frames=60, phase=2.0)
-    pinned = pin(made, given(wanted, range(60), joints=[16, 18], place=(False, False, False)))
+    pinned = pin(made, target_of(wanted, range(60), joints=[16, 18], place=False))
     assert np.allclose(pinned.rotations[:, [16, 18]], wanted.rotations[:, [16, 18]], atol=1e-5)
     rest = [j for j in range(22) if j not in (16, 18)]
     assert np.allclose(pinned.rotations[:, rest], made.rotations[:, rest], atol=1e-6)
@@ -152,19 +143,19 @@ def test_a_moved_and_turned_motion_is_no_distance_away(make_model, motion):
     turn = np.array([np.cos(0.6), 0.0, np.sin(0.6), 0.0])
     moved.rotations[:, 0] = rot.quaternion_multiply(turn, made.rotations[:, 0].astype(float))
     moved.translation[:] = rot.quaternion_rotate(turn, made.translation.astype(float)) + [3.0, 0.0, -2.0]
-    conditions = Conditions(make_model().codec, given(moved, [0, 20, 59]), False, 60)
+    conditions = Conditions(make_model().codec, target_of(moved, [0, 20, 59]), False, 60)
     encoded = torch.from_numpy(features.encode(made))[None]
     assert conditions.distance(encoded).item() < 1e-6
     placed = conditions.placed(encoded, [made])[0]
     assert np.allclose(placed.translation, moved.translation, atol=1e-3)
-    away = given(moved, [0, 20, 59])
+    away = target_of(moved, [0, 20, 59])
     away.translation[59] += 1.0
     assert Conditions(make_model().codec, away, False, 60).distance(encoded).item() > 0.1
 
 
 def test_pulling_brings_latents_nearer(make_model, motion):
     model = make_model()
-    conditions = Conditions(model.codec, given(motion(frames=60), [0, 59]), False, 60)
+    conditions = Conditions(model.codec, target_of(motion(frames=60), [0, 59]), False, 60)
     x0 = torch.randn(2, 15, 8)
     with torch.no_grad():
         before = conditions.distance(model.codec.decode(x0))
@@ -175,7 +166,7 @@ def test_pulling_brings_latents_nearer(make_model, motion):
 def test_only_what_the_given_frames_depend_on_is_decoded(make_model, motion):
     """The codec looks back: a pose in the middle moves no latent after it, and the loss is that of the whole motion."""
     model = make_model()
-    target = given(motion(frames=200), [100])
+    target = target_of(motion(frames=200), [100])
     conditions = Conditions(model.codec, target, False, 200)
     assert conditions.first == (25 - REACH) * 4 and conditions.last == 101
     x0 = torch.randn(1, 50, 8)
@@ -190,7 +181,7 @@ def test_only_what_the_given_frames_depend_on_is_decoded(make_model, motion):
 def test_a_stretch_that_is_given_whole_brings_its_latents(make_model, motion):
     model, wanted = make_model(), motion(frames=80)
     wanted.contacts = foot_contacts(wanted.joints(), 30)
-    conditions = Conditions(model.codec, given(wanted, [*range(20), *range(41, 80)]), False, 80)
+    conditions = Conditions(model.codec, target_of(wanted, [*range(20), *range(41, 80)]), False, 80)
     filled = conditions.filled(torch.full((2, 20, 8), 9.0))
     encoded = model.codec.encode(torch.from_numpy(features.encode(wanted.slice(0, 20)))[None])[0]
     assert torch.allclose(filled[1, :5], encoded, atol=1e-4)
@@ -221,7 +212,7 @@ def test_the_search_keeps_what_it_learnt():
 def test_a_pull_can_be_cancelled(make_model, motion):
     """Each look at the loss is a chance to stop: the search at the end is the longest step there is."""
     model = make_model()
-    target, phases = given(motion(frames=60), [0, 59]), []
+    target, phases = target_of(motion(frames=60), [0, 59]), []
 
     def cancelled() -> bool:
         return len(phases) > 4 and phases[-1] == "meet"
@@ -255,7 +246,7 @@ def test_a_step_of_many_windows_can_be_cancelled(make_model, monkeypatch):
 def test_given_poses_are_met_exactly(make_model, motion, rank, preset):
     wanted = motion(frames=60, turn=0.7)
     wanted.translation += np.array([1.0, 0.0, 2.0], dtype=np.float32)
-    result = ask(make_model(rank), target=given(wanted, [0, 59]), preset=preset, variations=2)
+    result = ask(make_model(rank), target=target_of(wanted, [0, 59]), preset=preset, variations=2)
     for made in result.motions:
         assert made.frames == 60
         for frame in (0, 59):
@@ -305,7 +296,7 @@ def test_a_timeline_may_leave_lengths_to_the_model(make_model):
 def test_a_timeline_meets_poses(make_model, motion):
     """The frames of the target are shared out; lengths that are not given are the model's own."""
     wanted = motion(frames=100, turn=0.7)
-    target = given(wanted, [0, 50, 99])
+    target = target_of(wanted, [0, 50, 99])
     for lengths, segments in (((1.0, 1.0, 2.0), [0, 25, 50]), ((3.0, 3.0, None), None)):
         parts = list(zip(("a person walks", "someone sits down", "a person jumps"), lengths, strict=True))
         result = ask(make_model(4), prompt="", timeline=parts, target=target)
@@ -321,7 +312,7 @@ def test_a_timeline_meets_poses(make_model, motion):
 def test_poses_further_apart_than_the_model_sees(make_model, motion):
     """Windows overlap, and the poses are met over all of them."""
     wanted = motion(frames=480, turn=3.0)
-    made = ask(make_model(), target=given(wanted, [0, 200, 479]), variations=2, steps=2).motions
+    made = ask(make_model(), target=target_of(wanted, [0, 200, 479]), variations=2, steps=2).motions
     for one in made:
         assert one.frames == 480
         assert np.allclose(one.joints()[[0, 200, 479]], wanted.joints()[[0, 200, 479]], atol=1e-4)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from backend.errors import BackendError
+from backend.evaluation.condition_cases import target_of
 from backend.models.motiongpt import poses
 from backend.models.plant import plant_feet
 from backend.motion.contacts import foot_contacts
@@ -13,17 +14,10 @@ from backend.motion.target import Target, of_poses
 from tests.backend.asking import ask, never, quiet
 
 
-def keyed(motion, frames) -> Target:
-    target = Target.empty(motion.frames)
-    target.rotations[:], target.translation[:] = motion.rotations, motion.translation
-    target.joints[frames] = target.place[frames] = True
-    return target
-
-
 def test_given_poses_are_met_exactly_with_feet_planted(motiongpt, motion):
     given = motion(90)
     frames = [0, 30, 89]
-    made = ask(motiongpt, target=keyed(given, frames), seconds=None)
+    made = ask(motiongpt, target=target_of(given, frames), seconds=None)
     met, before = made.motions[0], made.unpinned[0]
     assert met.frames == 90
     assert np.abs(met.joints()[frames] - given.joints()[frames]).max() < 1e-5
@@ -44,19 +38,19 @@ def test_poses_and_their_times_change_what_is_made(motiongpt):
 
 def test_two_poses_of_one_step_are_one_token_and_both_met(motiongpt, motion):
     given = motion(60)
-    target = keyed(given, [20, 22])
+    target = target_of(given, [20, 22])
     assert poses.key_frames(target, 8) == [20]
     made = ask(motiongpt, target=target, seconds=None).motions[0]
     assert np.abs(made.joints()[[20, 22]] - given.joints()[[20, 22]]).max() < 1e-5
 
 
 def test_a_stretch_that_is_given_whole_counts_as_its_ends(motion):
-    assert poses.key_frames(keyed(motion(90), list(range(20, 50))), 8) == [20, 49]
+    assert poses.key_frames(target_of(motion(90), list(range(20, 50))), 8) == [20, 49]
 
 
 def test_more_poses_than_fit(motiongpt, motion):
     with pytest.raises(BackendError, match="given 9 poses; at most 8"):
-        ask(motiongpt, target=keyed(motion(90), list(range(0, 90, 10))), seconds=None)
+        ask(motiongpt, target=target_of(motion(90), list(range(0, 90, 10))), seconds=None)
 
 
 def test_paths_and_single_bones_are_for_another_model(motiongpt, motion):
@@ -70,10 +64,10 @@ def test_paths_and_single_bones_are_for_another_model(motiongpt, motion):
 def test_a_pose_that_the_codes_miss_is_told_with_how_far(motiongpt, motion, monkeypatch):
     given = motion(60)
     monkeypatch.setattr(poses, "FAR", 0.0)
-    warnings = ask(motiongpt, target=keyed(given, [30]), seconds=None).warnings
+    warnings = ask(motiongpt, target=target_of(given, [30]), seconds=None).warnings
     assert any("at 1.00 s" in w and "cm off" in w for w in warnings)
     monkeypatch.setattr(poses, "FAR", 100.0)
-    assert not any("cm off" in w for w in ask(motiongpt, target=keyed(given, [30]), seconds=None).warnings)
+    assert not any("cm off" in w for w in ask(motiongpt, target=target_of(given, [30]), seconds=None).warnings)
 
 
 def test_poses_outside_the_motion_and_two_at_one_time(motion):
@@ -104,7 +98,7 @@ def test_poses_from_files_on_the_command_line(motiongpt_folder, motion, tmp_path
 
 def test_poses_longer_than_a_motion_can_be(motiongpt, motion):
     with pytest.raises(BackendError) as error:
-        ask(motiongpt, target=keyed(motion(330), [0]), seconds=None)
+        ask(motiongpt, target=target_of(motion(330), [0]), seconds=None)
     assert error.value.code == "bad_duration"
 
 
