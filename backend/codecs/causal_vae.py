@@ -20,6 +20,7 @@ from backend.motion.skeleton import CONTACT_JOINTS
 
 STRIDE = 4
 FILL = 8  # latents: lengths are multiples of it on a CPU, see `_filled`
+ROWS = 4  # motions at once on a CPU, see `_in_few_shapes`
 FEET = list(CONTACT_JOINTS)
 
 
@@ -91,6 +92,16 @@ def _filled(x: Tensor, step: int) -> Tensor:
     return F.pad(x, (0, 0, 0, more)) if more else x
 
 
+def _in_few_shapes(network: nn.Module, x: Tensor) -> Tensor:
+    """``network`` of (B,T,C), over time: on a CPU, where nothing is learnt, ``ROWS`` motions at a time and the rest one
+    by one. oneDNN keeps code for each number of rows with each length, about 1 MiB for all layers."""
+    x = x.transpose(1, 2)
+    if x.device.type != "cpu" or torch.is_grad_enabled():
+        return network(x).transpose(1, 2)
+    whole, rest = divmod(len(x), ROWS)
+    return torch.cat([network(piece) for piece in x.split([ROWS] * whole + [1] * rest)]).transpose(1, 2)
+
+
 class CausalVAE(nn.Module):
     """Encoder and decoder. ``latent_mean`` and ``latent_std`` (C,) scale latents to zero mean and unit variance."""
 
@@ -147,13 +158,13 @@ class CausalVAE(nn.Module):
         """Features (B,T,155), T a multiple of 4, in their own units, to unscaled latents (B,T/4,C)."""
         x = self.normaliser.forward(features).to(self.mean.dtype)
         length = x.shape[1] // STRIDE
-        return self.encoder(_filled(x, STRIDE * FILL).transpose(1, 2)).transpose(1, 2)[:, :length].float()
+        return _in_few_shapes(self.encoder, _filled(x, STRIDE * FILL))[:, :length].float()
 
     def decode_raw(self, latents: Tensor) -> Tensor:
         """Unscaled latents (B,L,C) to normalised features (B,4L,155); contacts are logits."""
         frames = latents.shape[1] * STRIDE
         x = _filled(latents.to(self.mean.dtype), FILL)
-        return self.decoder(x.transpose(1, 2)).transpose(1, 2)[:, :frames].float()
+        return _in_few_shapes(self.decoder, x)[:, :frames].float()
 
     def encode(self, features: Tensor) -> Tensor:
         """Features (B,T,155) in their own units to latents (B,T/4,C) of zero mean and unit variance."""

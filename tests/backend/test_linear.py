@@ -38,14 +38,27 @@ def test_the_layer_below_sees_few_shapes(monkeypatch):
     assert len(seen) <= 10
 
 
+@pytest.mark.parametrize("rows", [1, 2, 4, 7, 8])
 @pytest.mark.parametrize("length", [1, 7, 8, 21])
-def test_the_codec_is_the_same_for_lengths_that_are_filled_up(length, monkeypatch):
+def test_the_codec_is_the_same_in_few_shapes(length, rows, monkeypatch):
     torch.manual_seed(0)
     codec = CausalVAE(CausalVAEConfig(width=32, latent=8, blocks=1)).eval()
-    latents, features = torch.randn(2, length, 8), torch.randn(2, 4 * length, 155)
+    latents, features = torch.randn(rows, length, 8), torch.randn(rows, 4 * length, 155)
     with torch.no_grad():
         made = codec.decode(latents), codec.encode(features)
-        monkeypatch.setattr(causal_vae, "FILL", 1)
-        plain = codec.decode(latents), codec.encode(features)
+    monkeypatch.setattr(causal_vae, "FILL", 1)
+    plain = codec.decode(latents), codec.encode(features)
     for one, other in zip(made, plain, strict=True):
         assert one.shape == other.shape and torch.allclose(one, other, atol=1e-4)
+
+
+def test_the_codec_sees_few_shapes():
+    codec, seen = CausalVAE(CausalVAEConfig(width=16, latent=8, blocks=1)).eval(), set()
+    for network in (codec.encoder, codec.decoder):
+        network.register_forward_pre_hook(lambda network, given: seen.add((id(network), *given[0].shape)))
+    with torch.no_grad():
+        for rows in range(1, 10):
+            for length in range(1, 65):
+                assert codec.decode(torch.zeros(rows, length, 8)).shape == (rows, 4 * length, 155)
+                assert codec.encode(torch.zeros(rows, 4 * length, 155)).shape == (rows, length, 8)
+    assert len(seen) == 2 * 2 * 8
