@@ -214,7 +214,7 @@ def test_the_frame_goes_on_by_itself_and_never_back(streaming, mannequin):
 
     started = time.monotonic()
     tick_until(look)
-    assert frames == sorted(frames) and playing.buffered <= 2.9 and playing.first_keys > 0
+    assert frames == sorted(frames) and playing.buffered <= 3.1 and playing.first_keys > 0
     assert playing.state in (live.PLAYING, live.WAITING)  # a busy machine may make less than plays
     assert time.monotonic() - started > 1.9, "it plays faster than it is"
     playing.stop()
