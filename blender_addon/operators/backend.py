@@ -5,6 +5,17 @@ import bpy
 from .. import installation, preferences, properties, runtime, service
 from ..client import installer, plan
 from ..translations import tr
+from .base import Polled, failed
+
+
+class _WhileIdle(Polled):
+    """Mix-in: not while something is installed, and not while the model works."""
+
+    @classmethod
+    def why_not(cls, _context) -> str:
+        if installation.the_installer().busy:
+            return "Wait for the installation to end, or cancel it"
+        return "The model is working; wait for it, or cancel it" if runtime.active() is not None else ""
 
 
 class MOMUG_OT_open_log(bpy.types.Operator):
@@ -40,39 +51,30 @@ stay in the log files"""
         return {"FINISHED"}
 
 
-class MOMUG_OT_load_backend(bpy.types.Operator):
+class MOMUG_OT_load_backend(_WhileIdle, bpy.types.Operator):
     """Start the model's process and load the chosen model now, so that the first motion does not wait for it"""
 
     bl_idname = "momug.load_backend"
     bl_label = "Load Model"
-
-    @classmethod
-    def poll(cls, _context):
-        return _poll_not_busy(cls)
 
     def execute(self, context):
         name = properties.chosen_model(properties.get(context.scene))
         try:
             runtime.start("load", {"model": name}, None, lambda header, arrays: runtime.tell("The model is loaded."))
         except service.Error as error:
-            runtime.show_error(error)
-            self.report({"ERROR"}, tr(error.message))
-            return {"CANCELLED"}
+            return failed(self, error)
         return {"FINISHED"}
 
 
-class MOMUG_OT_unload_backend(bpy.types.Operator):
+class MOMUG_OT_unload_backend(Polled, bpy.types.Operator):
     """End the model's process and give its memory back. It starts again when it is needed"""
 
     bl_idname = "momug.unload_backend"
     bl_label = "Unload Model"
 
     @classmethod
-    def poll(cls, _context):
-        if not service.running():
-            cls.poll_message_set(tr("The model is not loaded"))
-            return False
-        return True
+    def why_not(cls, _context) -> str:
+        return "" if service.running() else "The model is not loaded"
 
     def execute(self, _context):
         runtime.shutdown(wait=False)
@@ -80,33 +82,17 @@ class MOMUG_OT_unload_backend(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def _poll_not_busy(cls) -> bool:
-    if installation.the_installer().busy:
-        cls.poll_message_set(tr("Wait for the installation to end, or cancel it"))
-        return False
-    if runtime.active() is not None:
-        cls.poll_message_set(tr("The model is working; wait for it, or cancel it"))
-        return False
-    return True
-
-
-def _poll_network(cls) -> bool:
-    if not _poll_not_busy(cls):
-        return False
-    if preferences.wheel_folder() is None and not installation.online():
-        cls.poll_message_set(tr(installation.offline_problem()))
-        return False
-    return True
-
-
-class _Starts:
+class _Starts(_WhileIdle):
     """Mix-in: starts a command of the installer and reports why it cannot."""
 
     command = ""
 
     @classmethod
-    def poll(cls, _context):
-        return _poll_network(cls)
+    def why_not(cls, context) -> str:
+        problem = super().why_not(context)
+        if not problem and preferences.wheel_folder() is None and not installation.online():
+            problem = installation.offline_problem()
+        return problem
 
     def execute(self, _context):
         try:
@@ -118,15 +104,11 @@ class _Starts:
         return {"FINISHED"}
 
 
-class MOMUG_OT_plan_installation(bpy.types.Operator):
+class MOMUG_OT_plan_installation(_WhileIdle, bpy.types.Operator):
     """See what the model's programs take: packages, sizes, free disk, licences. Nothing is downloaded yet"""
 
     bl_idname = "momug.plan_installation"
     bl_label = "Install..."
-
-    @classmethod
-    def poll(cls, _context):
-        return _poll_not_busy(cls)
 
     def execute(self, _context):
         installation.look()
@@ -144,18 +126,16 @@ class MOMUG_OT_forget_plan(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class MOMUG_OT_show_packages(bpy.types.Operator):
+class MOMUG_OT_show_packages(Polled, bpy.types.Operator):
     """Show every package with its version, size and licence"""
 
     bl_idname = "momug.show_packages"
     bl_label = "All Packages and Licences"
 
     @classmethod
-    def poll(cls, _context):
-        if installation.the_installer().plan is None:
-            cls.poll_message_set(tr("Press Install first: then it is known what is needed"))
-            return False
-        return True
+    def why_not(cls, _context) -> str:
+        known = installation.the_installer().plan is not None
+        return "" if known else "Press Install first: then it is known what is needed"
 
     def invoke(self, context, _event):
         return context.window_manager.invoke_popup(self, width=620)
@@ -208,32 +188,30 @@ class MOMUG_OT_remove_backend(_Starts, bpy.types.Operator):
     command = installer.REMOVE
 
     @classmethod
-    def poll(cls, _context):
-        return _poll_not_busy(cls)
+    def why_not(cls, context) -> str:
+        return _WhileIdle.why_not(context)  # needs no network
 
     def invoke(self, context, event):
         return context.window_manager.invoke_confirm(self, event)
 
 
-class MOMUG_OT_cancel_installation(bpy.types.Operator):
+class MOMUG_OT_cancel_installation(Polled, bpy.types.Operator):
     """Stop at once. What was downloaded is kept, and the next installation goes on from there"""
 
     bl_idname = "momug.cancel_installation"
     bl_label = "Cancel"
 
     @classmethod
-    def poll(cls, _context):
-        if installation.the_installer().state != installer.RUNNING:
-            cls.poll_message_set(tr("No installation is running"))
-            return False
-        return True
+    def why_not(cls, _context) -> str:
+        running = installation.the_installer().state == installer.RUNNING
+        return "" if running else "No installation is running"
 
     def execute(self, _context):
         installation.cancel()
         return {"FINISHED"}
 
 
-class MOMUG_OT_choose_wheels(bpy.types.Operator):
+class MOMUG_OT_choose_wheels(_WhileIdle, bpy.types.Operator):
     """Install without internet: choose a folder that was made with 'python3 build.py wheels --out FOLDER'"""
 
     bl_idname = "momug.choose_wheels"
@@ -243,11 +221,8 @@ class MOMUG_OT_choose_wheels(bpy.types.Operator):
     filter_folder: bpy.props.BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
 
     @classmethod
-    def poll(cls, _context):
-        if preferences.get() is None:
-            cls.poll_message_set(tr("Enable MoMug in Blender's preferences first"))
-            return False
-        return _poll_not_busy(cls)
+    def why_not(cls, context) -> str:
+        return "Enable MoMug in Blender's preferences first" if preferences.get() is None else super().why_not(context)
 
     def invoke(self, context, _event):
         context.window_manager.fileselect_add(self)

@@ -9,24 +9,18 @@ from ..rig import RigError, canonical, editing
 from ..scene import armature as armatures
 from ..scene import stored_map
 from ..translations import tr
+from .base import Polled
 
 
-def _reason(context) -> str:
-    armature = properties.chosen_armature(context)
-    return "Select an armature first" if armature is None else (armatures.problem(armature) or "").rstrip(".")
-
-
-class MapOperator:
+class MapOperator(Polled):
     """What all buttons of the map share: an armature is needed, an error is one sentence."""
 
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context):
-        reason = _reason(context)
-        if reason:
-            cls.poll_message_set(tr(reason))
-        return not reason
+    def why_not(cls, context) -> str:
+        armature = properties.chosen_armature(context)
+        return "Select an armature first" if armature is None else armatures.problem(armature) or ""
 
     def execute(self, context):
         try:
@@ -98,13 +92,11 @@ class MOMUG_OT_clear_bones(MapOperator, bpy.types.Operator):
     bl_label = "Clear"
 
     @classmethod
-    def poll(cls, context):
-        if not MapOperator.poll.__func__(cls, context):
-            return False
-        if not stored_map.text(properties.chosen_armature(context)):
-            cls.poll_message_set(tr("No map is kept with this armature: the bones are found automatically"))
-            return False
-        return True
+    def why_not(cls, context) -> str:
+        problem = super().why_not(context)
+        if not problem and not stored_map.text(properties.chosen_armature(context)):
+            problem = "No map is kept with this armature: the bones are found automatically"
+        return problem
 
     def invoke(self, context, event):
         return context.window_manager.invoke_confirm(self, event)
@@ -277,13 +269,8 @@ class MOMUG_OT_load_bone_map(MapOperator, bpy.types.Operator):
     name: bpy.props.EnumProperty(name="Map", description="The maps in your folder", items=_saved_maps)
 
     @classmethod
-    def poll(cls, context):
-        if not MapOperator.poll.__func__(cls, context):
-            return False
-        if not maps.saved():
-            cls.poll_message_set(tr("You have not saved a bone map yet"))
-            return False
-        return True
+    def why_not(cls, context) -> str:
+        return super().why_not(context) or ("" if maps.saved() else "You have not saved a bone map yet")
 
     def invoke(self, context, _event):
         context.window_manager.invoke_search_popup(self)

@@ -5,6 +5,7 @@ import bpy
 from .. import ask, captions, library_properties, properties, results, runtime, service
 from ..scene import assets
 from ..translations import tr
+from .base import Polled, failed
 
 
 def items(context) -> list:
@@ -14,14 +15,14 @@ def items(context) -> list:
     return captions.gather(settings.scope, properties.chosen_armature(context), context.selected_objects, frames)
 
 
-class MOMUG_OT_caption(bpy.types.Operator):
+class MOMUG_OT_caption(Polled, bpy.types.Operator):
     """Let the model say in words what the character does. The caption is kept with the action"""
 
     bl_idname = "momug.caption"
     bl_label = "Caption"
 
     @classmethod
-    def poll(cls, context):
+    def why_not(cls, context) -> str:
         settings = library_properties.settings(context.scene)
         problem = ""
         if captions.running() is not None:
@@ -34,9 +35,7 @@ class MOMUG_OT_caption(bpy.types.Operator):
             problem = "The frame range ends before it has begun"
         if not problem and not items(context):
             problem = captions.nothing_chosen(settings.scope)
-        if problem:
-            cls.poll_message_set(tr(problem.rstrip(".")))
-        return not problem
+        return problem
 
     def execute(self, context):
         model = properties.chosen_model(properties.get(context.scene))
@@ -45,31 +44,26 @@ class MOMUG_OT_caption(bpy.types.Operator):
             captions.begin(items(context), model)
             captions.step()  # what is wrong with a single request is told at once
         except service.Error as error:
-            runtime.show_error(error)
-            self.report({"ERROR"}, tr(str(error)))
-            return {"CANCELLED"}
+            return failed(self, error)
         return {"FINISHED"}
 
 
-class MOMUG_OT_cancel_captions(bpy.types.Operator):
+class MOMUG_OT_cancel_captions(Polled, bpy.types.Operator):
     """Make no more captions. Those that are made stay"""
 
     bl_idname = "momug.cancel_captions"
     bl_label = "Cancel Captions"
 
     @classmethod
-    def poll(cls, _context):
-        if captions.running() is None:
-            cls.poll_message_set(tr("No captions are being made"))
-            return False
-        return True
+    def why_not(cls, _context) -> str:
+        return "No captions are being made" if captions.running() is None else ""
 
     def execute(self, _context):
         captions.cancel()
         return {"FINISHED"}
 
 
-class MOMUG_OT_caption_to_prompt(bpy.types.Operator):
+class MOMUG_OT_caption_to_prompt(Polled, bpy.types.Operator):
     """Use the caption as the prompt"""
 
     bl_idname = "momug.caption_to_prompt"
@@ -83,13 +77,10 @@ class MOMUG_OT_caption_to_prompt(bpy.types.Operator):
     )
 
     @classmethod
-    def poll(cls, context):
+    def why_not(cls, context) -> str:
         armature = properties.chosen_armature(context)
         listed = library_properties.shown_action(context)
-        if not results.caption_of(armature) and not assets.caption_of(listed):
-            cls.poll_message_set(tr("There is no caption yet"))
-            return False
-        return True
+        return "" if results.caption_of(armature) or assets.caption_of(listed) else "There is no caption yet"
 
     def execute(self, context):
         text = self.text or results.caption_of(properties.chosen_armature(context))

@@ -10,6 +10,7 @@ from ..rig import RigError
 from ..scene import capture, poses, takes
 from ..scene.poses import Pose
 from ..translations import tr
+from .base import Polled, failed
 
 LARGEST_SEED = 2**31 - 1
 
@@ -146,14 +147,12 @@ def start(operator, context, **asked):
     except (service.Error, RigError) as error:
         if isinstance(error, RigError):
             error = service.Error("bad_armature", str(error))
-        runtime.show_error(error)
-        operator.report({"ERROR"}, tr(str(error)))
-        return {"CANCELLED"}
+        return failed(operator, error)
     prompts.remember(settings.prompt)
     return {"FINISHED"}
 
 
-class MOMUG_OT_generate(bpy.types.Operator):
+class MOMUG_OT_generate(Polled, bpy.types.Operator):
     """Make the motion of the prompt and put it on the armature; every selected armature gets its own. Your keys stay, \
 and Reject takes it away again. The timeline's end moves only for a longer motion. Blender stays usable meanwhile"""
 
@@ -161,18 +160,15 @@ and Reject takes it away again. The timeline's end moves only for a longer motio
     bl_label = "Generate"
 
     @classmethod
-    def poll(cls, context):
-        problem = why_not(context)
-        if problem:
-            cls.poll_message_set(tr(problem.rstrip(".")))
-        return not problem
+    def why_not(cls, context) -> str:
+        return why_not(context)
 
     def execute(self, context):
         runtime.asked_in("prompt")
         return start(self, context)
 
 
-class MOMUG_OT_generate_again(bpy.types.Operator):
+class MOMUG_OT_generate_again(Polled, bpy.types.Operator):
     """Run the prompt and settings that are stored with this motion once more, with another seed. The result is one of \
 its own: Reject brings this one back"""
 
@@ -184,15 +180,13 @@ its own: Reject brings this one back"""
     )
 
     @classmethod
-    def poll(cls, context):
+    def why_not(cls, context) -> str:
         armature = properties.chosen_armature(context)
         problem = ask.why_not(armature)
         found = commit.current(armature) if not problem else None
         if not problem and (found is None or not commit.recipe(found).get("prompt")):
             problem = "Nothing that MoMug made is on this armature"
-        if problem:
-            cls.poll_message_set(tr(problem.rstrip(".")))
-        return not problem
+        return problem
 
     def execute(self, context):
         runtime.asked_in("result")
@@ -203,18 +197,15 @@ its own: Reject brings this one back"""
         try:
             rework.start_again(armature, seed=seed, scene=context.scene, undo_step=True)
         except service.Error as error:
-            runtime.show_error(error)
-            self.report({"ERROR"}, tr(str(error)))
-            return {"CANCELLED"}
+            return failed(self, error)
         return {"FINISHED"}
 
 
-class _PartOperator:
+class _PartOperator(Polled):
     """An operator that makes part of the present animation anew."""
 
     @classmethod
     def why_not(cls, context) -> str:
-        """Why it cannot be made anew, one sentence; empty when it can."""
         armature, settings = properties.chosen_armature(context), properties.get(context.scene)
         problem = ask.why_not(armature)
         if not problem and not settings.prompt.strip():
@@ -226,13 +217,6 @@ class _PartOperator:
         if not problem and settings.keep_selected and not properties.selected_bones(armature):
             problem = "Select the bones that stay in Pose Mode"
         return problem or cls.missing(settings, armature)
-
-    @classmethod
-    def poll(cls, context):
-        problem = cls.why_not(context)
-        if problem:
-            cls.poll_message_set(tr(problem.rstrip(".")))
-        return not problem
 
     def execute(self, context):
         runtime.asked_in("poses")
@@ -249,9 +233,7 @@ class _PartOperator:
         try:
             self.send(settings, armature, common)
         except service.Error as error:
-            runtime.show_error(error)
-            self.report({"ERROR"}, tr(str(error)))
-            return {"CANCELLED"}
+            return failed(self, error)
         prompts.remember(settings.prompt)
         return {"FINISHED"}
 
@@ -336,25 +318,22 @@ def frames_between(settings, armature) -> "list[int]":
     )
 
 
-class MOMUG_OT_cancel(bpy.types.Operator):
+class MOMUG_OT_cancel(Polled, bpy.types.Operator):
     """Stop the model. The scene stays as it is"""
 
     bl_idname = "momug.cancel"
     bl_label = "Cancel"
 
     @classmethod
-    def poll(cls, _context):
-        if runtime.active() is None:
-            cls.poll_message_set(tr("Nothing is running"))
-            return False
-        return True
+    def why_not(cls, _context) -> str:
+        return "Nothing is running" if runtime.active() is None else ""
 
     def execute(self, _context):
         runtime.cancel()
         return {"FINISHED"}
 
 
-class MOMUG_OT_use_settings_of_action(bpy.types.Operator):
+class MOMUG_OT_use_settings_of_action(Polled, bpy.types.Operator):
     """Copy prompt, length, seed and options of the armature's action into the panel, to make it again or change it"""
 
     bl_idname = "momug.use_settings_of_action"
@@ -362,11 +341,9 @@ class MOMUG_OT_use_settings_of_action(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context):
-        if not results.has_recipe(results.current_action(properties.chosen_armature(context))):
-            cls.poll_message_set(tr("The armature's action was not made by MoMug"))
-            return False
-        return True
+    def why_not(cls, context) -> str:
+        action = results.current_action(properties.chosen_armature(context))
+        return "" if results.has_recipe(action) else "The armature's action was not made by MoMug"
 
     def execute(self, context):
         action = results.current_action(properties.chosen_armature(context))

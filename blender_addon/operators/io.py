@@ -8,7 +8,7 @@ from bpy_extras.io_utils import ExportHelper, ImportHelper
 
 from .. import ask, exchange, properties, runtime, service
 from ..scene import capture, takes
-from ..translations import tr
+from .base import Polled, failed
 
 # identifier -> (label, tooltip, suffix, HumanML3D's features)
 KINDS = {
@@ -21,13 +21,7 @@ KINDS = {
 }
 
 
-def _fails(operator, error: service.Error) -> set:
-    runtime.show_error(error)
-    operator.report({"ERROR"}, tr(str(error)))
-    return {"CANCELLED"}
-
-
-class MOMUG_OT_import_motion(bpy.types.Operator, ImportHelper):
+class MOMUG_OT_import_motion(Polled, bpy.types.Operator, ImportHelper):
     """Put a motion file on the armature: SMPL-X, SMPL or AMASS (.npz), HumanML3D (.npy), BVH or Acclaim (.amc). \
 Your own keys stay; Reject takes it away again"""
 
@@ -67,11 +61,8 @@ Your own keys stay; Reject takes it away again"""
     )
 
     @classmethod
-    def poll(cls, context):
-        problem = ask.why_not(properties.chosen_armature(context))
-        if problem:
-            cls.poll_message_set(tr(problem.rstrip(".")))
-        return not problem
+    def why_not(cls, context) -> str:
+        return ask.why_not(properties.chosen_armature(context))
 
     def invoke(self, context, event):
         self.frame_start = context.scene.frame_current
@@ -94,11 +85,11 @@ Your own keys stay; Reject takes it away again"""
             if bpy.app.background:  # no timer fires while a script runs
                 runtime.wait(task)
         except service.Error as error:
-            return _fails(self, error)
+            return failed(self, error)
         return {"FINISHED"}
 
 
-class MOMUG_OT_export_motion(bpy.types.Operator, ExportHelper):
+class MOMUG_OT_export_motion(Polled, bpy.types.Operator, ExportHelper):
     """Save what the armature does now as a file"""
 
     bl_idname = "momug.export_motion"
@@ -121,14 +112,12 @@ class MOMUG_OT_export_motion(bpy.types.Operator, ExportHelper):
         return KINDS[given.kind][1] if given.is_property_set("kind") else cls.__doc__
 
     @classmethod
-    def poll(cls, context):
+    def why_not(cls, context) -> str:
         armature = properties.chosen_armature(context)
         problem = ask.why_not(armature)
         if not problem and not capture.is_animated(armature):
             problem = "The armature has no animation yet"
-        if problem:
-            cls.poll_message_set(tr(problem.rstrip(".")))
-        return not problem
+        return problem
 
     def invoke(self, context, event):
         armature = properties.chosen_armature(context)
@@ -156,7 +145,7 @@ class MOMUG_OT_export_motion(bpy.types.Operator, ExportHelper):
                 exchange.write(armature, path)
                 runtime.tell(f"{path.name} is written.")
         except service.Error as error:
-            return _fails(self, error)
+            return failed(self, error)
         return {"FINISHED"}
 
 

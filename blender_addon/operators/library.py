@@ -6,6 +6,7 @@ from .. import indexing, library_properties, properties, results
 from ..rig import RigError
 from ..scene import assets
 from ..translations import tr
+from .base import Polled
 
 
 def _chosen(context) -> list:
@@ -15,7 +16,7 @@ def _chosen(context) -> list:
     return found or ([shown] if shown is not None else [])
 
 
-class MOMUG_OT_mark_assets(bpy.types.Operator):
+class MOMUG_OT_mark_assets(Polled, bpy.types.Operator):
     """Make the ticked actions (or the picked one) assets: the caption becomes the description, its words become tags"""
 
     bl_idname = "momug.mark_assets"
@@ -23,11 +24,9 @@ class MOMUG_OT_mark_assets(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context):
-        if not any(action.library is None and action.asset_data is None for action in _chosen(context)):
-            cls.poll_message_set(tr("Tick an action of this file that is no asset yet"))
-            return False
-        return True
+    def why_not(cls, context) -> str:
+        there = any(action.library is None and action.asset_data is None for action in _chosen(context))
+        return "" if there else "Tick an action of this file that is no asset yet"
 
     def execute(self, context):
         marked = [action for action in _chosen(context) if action.library is None and action.asset_data is None]
@@ -41,7 +40,7 @@ class MOMUG_OT_mark_assets(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class MOMUG_OT_unmark_assets(bpy.types.Operator):
+class MOMUG_OT_unmark_assets(Polled, bpy.types.Operator):
     """Make the ticked assets (or the picked one) ordinary actions again. Keys and captions stay"""
 
     bl_idname = "momug.unmark_assets"
@@ -49,11 +48,9 @@ class MOMUG_OT_unmark_assets(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context):
-        if not any(action.library is None and action.asset_data is not None for action in _chosen(context)):
-            cls.poll_message_set(tr("Tick an action of this file that is an asset"))
-            return False
-        return True
+    def why_not(cls, context) -> str:
+        there = any(action.library is None and action.asset_data is not None for action in _chosen(context))
+        return "" if there else "Tick an action of this file that is an asset"
 
     def execute(self, context):
         for action in _chosen(context):
@@ -84,7 +81,7 @@ class MOMUG_OT_tick_actions(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class _Apply:
+class _Apply(Polled):
     """Put an action on the armature."""
 
     bl_options = {"REGISTER", "UNDO"}
@@ -100,7 +97,7 @@ class _Apply:
         return {"FINISHED"}
 
     @classmethod
-    def refused(cls, context) -> str:
+    def why_not(cls, context) -> str:
         armature = properties.chosen_armature(context)
         if armature is None:
             return "Select an armature, or add the mannequin"
@@ -114,13 +111,11 @@ class MOMUG_OT_apply_action(_Apply, bpy.types.Operator):
     bl_label = "Use on Armature"
 
     @classmethod
-    def poll(cls, context):
-        problem = cls.refused(context)
+    def why_not(cls, context) -> str:
+        problem = super().why_not(context)
         if not problem and library_properties.shown_action(context) is None:
             problem = "Pick an action in the list"
-        if problem:
-            cls.poll_message_set(tr(problem.rstrip(".")))
-        return not problem
+        return problem
 
     def execute(self, context):
         return self.put(context, library_properties.shown_action(context))
@@ -133,13 +128,11 @@ class MOMUG_OT_apply_found(_Apply, bpy.types.Operator):
     bl_label = "Copy and Use"
 
     @classmethod
-    def poll(cls, context):
-        library, problem = library_properties.library(context), cls.refused(context)
+    def why_not(cls, context) -> str:
+        library, problem = library_properties.library(context), super().why_not(context)
         if not problem and not 0 <= library.found_index < len(library.found):
             problem = "Pick an action of another file in the list"
-        if problem:
-            cls.poll_message_set(tr(problem.rstrip(".")))
-        return not problem
+        return problem
 
     def execute(self, context):
         library = library_properties.library(context)
@@ -156,40 +149,35 @@ class MOMUG_OT_apply_found(_Apply, bpy.types.Operator):
         return done
 
 
-class MOMUG_OT_read_libraries(bpy.types.Operator):
+class MOMUG_OT_read_libraries(Polled, bpy.types.Operator):
     """Read the asset libraries of the preferences, so that the search finds their actions. Blender stays usable"""
 
     bl_idname = "momug.read_libraries"
     bl_label = "Read Asset Libraries"
 
     @classmethod
-    def poll(cls, _context):
+    def why_not(cls, _context) -> str:
         problem = ""
         if indexing.running() is not None:
             problem = "The libraries are being read"
         elif not indexing.folders():
             problem = "The preferences name no asset library whose folder is there"
-        if problem:
-            cls.poll_message_set(tr(problem))
-        return not problem
+        return problem
 
     def execute(self, _context):
         indexing.begin()
         return {"FINISHED"}
 
 
-class MOMUG_OT_cancel_libraries(bpy.types.Operator):
+class MOMUG_OT_cancel_libraries(Polled, bpy.types.Operator):
     """Stop reading the asset libraries. What was read can be found"""
 
     bl_idname = "momug.cancel_libraries"
     bl_label = "Stop"
 
     @classmethod
-    def poll(cls, _context):
-        if indexing.running() is None:
-            cls.poll_message_set(tr("No library is being read"))
-            return False
-        return True
+    def why_not(cls, _context) -> str:
+        return "No library is being read" if indexing.running() is None else ""
 
     def execute(self, _context):
         indexing.cancel()

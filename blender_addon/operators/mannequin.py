@@ -5,9 +5,10 @@ import bpy
 from .. import properties, service
 from ..scene import mannequin
 from ..translations import tr
+from .base import Polled
 
 
-class MOMUG_OT_add_mannequin(bpy.types.Operator):
+class MOMUG_OT_add_mannequin(Polled, bpy.types.Operator):
     """Add the MoMug mannequin: an armature with a body, ready to be animated"""
 
     bl_idname = "momug.add_mannequin"
@@ -15,11 +16,8 @@ class MOMUG_OT_add_mannequin(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context):
-        if context.mode != "OBJECT":
-            cls.poll_message_set(tr("Switch to Object Mode first"))
-            return False
-        return True
+    def why_not(cls, context) -> str:
+        return "Switch to Object Mode first" if context.mode != "OBJECT" else ""
 
     def execute(self, context):
         try:

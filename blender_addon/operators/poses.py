@@ -7,16 +7,10 @@ from .. import properties, results
 from ..rig import RigError
 from ..scene import capture, paths, poses
 from ..translations import tr
+from .base import Polled
 from .generate import frames_between
 
 PLACES = START, HERE, END = "START", "HERE", "END"
-
-
-def _why_not(context) -> str:
-    armature = properties.chosen_armature(context)
-    if armature is None:
-        return "Select an armature, or add the mannequin"
-    return results.map_health(armature).problem.rstrip(".")
 
 
 def _add(settings, armature, frame: int, data: str) -> bool:
@@ -33,15 +27,15 @@ def _add(settings, armature, frame: int, data: str) -> bool:
     return bool(there)
 
 
-class _CharacterOperator:
+class _CharacterOperator(Polled):
     """Needs a character that can be posed."""
 
     @classmethod
-    def poll(cls, context):
-        problem = _why_not(context)
-        if problem:
-            cls.poll_message_set(tr(problem))
-        return not problem
+    def why_not(cls, context) -> str:
+        armature = properties.chosen_armature(context)
+        if armature is None:
+            return "Select an armature, or add the mannequin"
+        return results.map_health(armature).problem
 
 
 class MOMUG_OT_add_pose(_CharacterOperator, bpy.types.Operator):
@@ -95,7 +89,7 @@ class MOMUG_OT_add_pose(_CharacterOperator, bpy.types.Operator):
         return first + max(1, round(settings.seconds * capture.scene_fps(scene)) - 1)
 
 
-class MOMUG_OT_add_key_poses(bpy.types.Operator):
+class MOMUG_OT_add_key_poses(_CharacterOperator, bpy.types.Operator):
     """Let the next motion meet the poses that the armature's keys show: of selected keys, or of all"""
 
     bl_idname = "momug.add_key_poses"
@@ -103,14 +97,11 @@ class MOMUG_OT_add_key_poses(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context):
-        problem = _why_not(context)
-        armature = properties.chosen_armature(context)
-        if not problem and not poses.keyed_frames(armature):
+    def why_not(cls, context) -> str:
+        problem = super().why_not(context)
+        if not problem and not poses.keyed_frames(properties.chosen_armature(context)):
             problem = "The armature has no keys yet"
-        if problem:
-            cls.poll_message_set(tr(problem))
-        return not problem
+        return problem
 
     def execute(self, context):
         settings, armature = properties.get(context.scene), properties.chosen_armature(context)
@@ -131,15 +122,12 @@ class MOMUG_OT_add_key_poses(bpy.types.Operator):
 MOST = 64  # poses
 
 
-class _PoseOperator:
+class _PoseOperator(Polled):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context):
-        if not properties.get(context.scene).poses:
-            cls.poll_message_set(tr("There is no pose yet"))
-            return False
-        return True
+    def why_not(cls, context) -> str:
+        return "" if properties.get(context.scene).poses else "There is no pose yet"
 
     @staticmethod
     def here(settings) -> int:

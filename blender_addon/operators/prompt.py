@@ -3,7 +3,7 @@
 import bpy
 
 from .. import prompts, properties
-from ..translations import tr
+from .base import Polled
 
 
 class MOMUG_OT_use_prompt(bpy.types.Operator):
@@ -24,18 +24,15 @@ class MOMUG_OT_use_prompt(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class MOMUG_OT_clear_history(bpy.types.Operator):
+class MOMUG_OT_clear_history(Polled, bpy.types.Operator):
     """Forget the prompts that were used before, in all files"""
 
     bl_idname = "momug.clear_history"
     bl_label = "Clear History"
 
     @classmethod
-    def poll(cls, _context):
-        if not prompts.history():
-            cls.poll_message_set(tr("No prompt was used yet"))
-            return False
-        return True
+    def why_not(cls, _context) -> str:
+        return "" if prompts.history() else "No prompt was used yet"
 
     def execute(self, _context):
         prompts.clear()

@@ -6,6 +6,7 @@ from .. import ask, commit, properties, results, runtime, service
 from ..rig import RigError
 from ..scene import posing, splice, takes
 from ..translations import tr
+from .base import Polled
 
 
 def _found(context):
@@ -18,24 +19,22 @@ def waiting(context) -> list:
     return [armature for armature in properties.chosen_armatures(context) if commit.pending(armature) is not None]
 
 
-class _ResultOperator:
+class _ResultOperator(Polled):
     """An operator on the generated motion that is shown; an error is one sentence, a change is one undo step."""
 
     bl_options = {"REGISTER", "UNDO"}
     waiting = True  # only while Accept or Reject is still to come
 
     @classmethod
-    def poll(cls, context):
+    def why_not(cls, context) -> str:
         armature = properties.chosen_armature(context)
-        reason = ask.why_not(armature).rstrip(".")
+        reason = ask.why_not(armature)
         found = commit.current(armature) if not reason else None
         if not reason and found is None:
             reason = "Nothing that MoMug made is on this armature"
         elif not reason and cls.waiting and found.take.state != takes.PENDING:
             reason = "This motion was accepted already"
-        if reason:
-            cls.poll_message_set(tr(reason))
-        return not reason
+        return reason
 
     def execute(self, context):
         try:
@@ -91,13 +90,11 @@ class MOMUG_OT_show_variation(_ResultOperator, bpy.types.Operator):
         return "The next variation" if given.step > 0 else "The variation before"
 
     @classmethod
-    def poll(cls, context):
-        if not _ResultOperator.poll.__func__(cls, context):
-            return False
-        if commit.variations(_found(context))[1] < 2:
-            cls.poll_message_set(tr("There is only one variation"))
-            return False
-        return True
+    def why_not(cls, context) -> str:
+        problem = super().why_not(context)
+        if not problem and commit.variations(_found(context))[1] < 2:
+            problem = "There is only one variation"
+        return problem
 
     def decide(self, _context, armature):
         return commit.show(armature, self.step)
@@ -172,7 +169,7 @@ class MOMUG_OT_change_result(_ResultOperator, bpy.types.Operator):
         return commit.change(armature, context.scene, **changed)
 
 
-class MOMUG_OT_range_of_keys(bpy.types.Operator):
+class MOMUG_OT_range_of_keys(Polled, bpy.types.Operator):
     """Take the frames from the selected keys of the armature's action; without any, from the preview range"""
 
     bl_idname = "momug.range_of_keys"
@@ -180,11 +177,8 @@ class MOMUG_OT_range_of_keys(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context):
-        if properties.chosen_armature(context) is None:
-            cls.poll_message_set(tr("Select an armature first"))
-            return False
-        return True
+    def why_not(cls, context) -> str:
+        return "Select an armature first" if properties.chosen_armature(context) is None else ""
 
     def execute(self, context):
         armature = properties.chosen_armature(context)

@@ -6,6 +6,7 @@ from .. import live, prompts, properties, runtime, service
 from ..scene import capture
 from ..translations import tr
 from . import generate
+from .base import Polled, failed
 
 
 def why_not(context) -> str:
@@ -21,7 +22,7 @@ def why_not(context) -> str:
     return problem
 
 
-class MOMUG_OT_stream(bpy.types.Operator):
+class MOMUG_OT_stream(Polled, bpy.types.Operator):
     """Play the motion on the armature while the model makes it, from the current frame on: for the length above, with \
 Auto until you stop it. Change the prompt meanwhile, and the motion follows. Your keys and your pose come back with \
 Cancel or Reject"""
@@ -30,11 +31,8 @@ Cancel or Reject"""
     bl_label = "Generate Live"
 
     @classmethod
-    def poll(cls, context):
-        problem = why_not(context)
-        if problem:
-            cls.poll_message_set(tr(problem.rstrip(".")))
-        return not problem
+    def why_not(cls, context) -> str:
+        return why_not(context)
 
     def execute(self, context):
         settings, scene = properties.get(context.scene), context.scene
@@ -59,28 +57,17 @@ Cancel or Reject"""
                 **{**generate.gathered(settings), "variations": 1},
             )
         except service.Error as error:
-            runtime.show_error(error)
-            self.report({"ERROR"}, tr(str(error)))
-            return {"CANCELLED"}
+            return failed(self, error)
         prompts.remember(settings.prompt)
         return {"FINISHED"}
 
 
-class _LiveOperator:
+class _LiveOperator(Polled):
     """A button for the motion that plays."""
 
     @classmethod
-    def poll(cls, context):
-        problem = "" if live.active() is not None else "No motion is being made live"
-        if not problem:
-            problem = cls.missing(context)
-        if problem:
-            cls.poll_message_set(tr(problem))
-        return not problem
-
-    @classmethod
-    def missing(cls, _context) -> str:
-        return ""
+    def why_not(cls, _context) -> str:
+        return "" if live.active() is not None else "No motion is being made live"
 
 
 class MOMUG_OT_steer(_LiveOperator, bpy.types.Operator):
@@ -91,13 +78,14 @@ ahead"""
     bl_label = "Now Do This"
 
     @classmethod
-    def missing(cls, context) -> str:
+    def why_not(cls, context) -> str:
+        problem = super().why_not(context)
         text = properties.get(context.scene).prompt.strip()
-        if not text:
-            return "Type a prompt first"
-        if text == live.active().asked:
-            return "The model follows this prompt already: change it first"
-        return ""
+        if not problem and not text:
+            problem = "Type a prompt first"
+        if not problem and text == live.active().asked:
+            problem = "The model follows this prompt already: change it first"
+        return problem
 
     def execute(self, context):
         prompt = properties.get(context.scene).prompt

@@ -3,32 +3,31 @@
 import bpy
 
 from .. import ask, properties, rework, runtime, service
-from ..translations import tr
+from .base import Polled, failed
 from .generate import draw_seed, gathered, start
 
 MOST = 100
 SHORTEST = 1.0
 
 
-class _BlockOperator:
+class _BlockOperator(Polled):
     """An operator on the list of blocks."""
 
     bl_options = {"REGISTER", "UNDO"}
     needs = 1  # blocks that there have to be
 
     @classmethod
-    def poll(cls, context):
-        if len(properties.get(context.scene).blocks) < cls.needs:
-            cls.poll_message_set(tr("Add a block first" if cls.needs == 1 else "There is only one block"))
-            return False
-        return True
+    def why_not(cls, context) -> str:
+        if len(properties.get(context.scene).blocks) >= cls.needs:
+            return ""
+        return "Add a block first" if cls.needs == 1 else "There is only one block"
 
     @staticmethod
     def here(settings) -> int:
         return min(max(settings.block_index, 0), len(settings.blocks) - 1)
 
 
-class MOMUG_OT_add_block(bpy.types.Operator):
+class MOMUG_OT_add_block(Polled, bpy.types.Operator):
     """Add a block below the chosen one, with the text of the prompt above"""
 
     bl_idname = "momug.add_block"
@@ -40,11 +39,8 @@ class MOMUG_OT_add_block(bpy.types.Operator):
     )
 
     @classmethod
-    def poll(cls, context):
-        if len(properties.get(context.scene).blocks) >= MOST:
-            cls.poll_message_set(tr(f"There are {MOST} blocks already"))
-            return False
-        return True
+    def why_not(cls, context) -> str:
+        return f"There are {MOST} blocks already" if len(properties.get(context.scene).blocks) >= MOST else ""
 
     def execute(self, context):
         settings = properties.get(context.scene)
@@ -77,15 +73,14 @@ class MOMUG_OT_split_block(_BlockOperator, bpy.types.Operator):
     bl_label = "Split Block"
 
     @classmethod
-    def poll(cls, context):
-        if not _BlockOperator.poll.__func__(cls, context):
-            return False
-        settings = properties.get(context.scene)
+    def why_not(cls, context) -> str:
+        problem, settings = super().why_not(context), properties.get(context.scene)
+        if problem:
+            return problem
         block = settings.blocks[cls.here(settings)]
         if not block.auto and block.seconds < 2 * SHORTEST:
-            cls.poll_message_set(tr(f"Each half has to be at least {SHORTEST:g} second long"))
-            return False
-        return True
+            return f"Each half has to be at least {SHORTEST:g} second long"
+        return ""
 
     def execute(self, context):
         settings = properties.get(context.scene)
@@ -141,13 +136,8 @@ again. Blender stays usable meanwhile"""
     bl_label = "Generate Timeline"
 
     @classmethod
-    def poll(cls, context):
-        if not _BlockOperator.poll.__func__(cls, context):
-            return False
-        problem = why_not(context)
-        if problem:
-            cls.poll_message_set(tr(problem.rstrip(".")))
-        return not problem
+    def why_not(cls, context) -> str:
+        return super().why_not(context) or why_not(context)
 
     def execute(self, context):
         runtime.asked_in("timeline")
@@ -164,17 +154,13 @@ it keeps its length"""
     bl_label = "Re-Roll Block"
 
     @classmethod
-    def poll(cls, context):
-        if not _BlockOperator.poll.__func__(cls, context):
-            return False
+    def why_not(cls, context) -> str:
         settings, armature = properties.get(context.scene), properties.chosen_armature(context)
         here = cls.here(settings)
-        problem = ask.why_not(armature) or rework.why_no_block(armature, here)
+        problem = super().why_not(context) or ask.why_not(armature) or rework.why_no_block(armature, here)
         if not problem and not settings.blocks[here].prompt.strip():
             problem = "Type what happens in this block"
-        if problem:
-            cls.poll_message_set(tr(problem.rstrip(".")))
-        return not problem
+        return problem
 
     def execute(self, context):
         runtime.asked_in("timeline")
@@ -193,9 +179,7 @@ it keeps its length"""
                 **{name: value for name, value in chosen.items() if value is not None},
             )
         except service.Error as error:
-            runtime.show_error(error)
-            self.report({"ERROR"}, tr(str(error)))
-            return {"CANCELLED"}
+            return failed(self, error)
         return {"FINISHED"}
 
 
