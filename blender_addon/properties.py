@@ -8,10 +8,15 @@ from .library_properties import style_items
 from .property_items import DEFAULT_MODEL, MODEL_PRESET, OWN_STEPS
 from .scene import capture, compat, kept, takes
 
-__all__ = ["DEFAULT_MODEL", "LENGTHS", "MODEL_PRESET", "OPTIONS", "OWN_STEPS", "chosen_armature", "chosen_armatures",
-           "chosen_model", "chosen_preset", "get", "options", "selected_bones"]  # fmt: skip
+__all__ = ["DEFAULT_MODEL", "DESTINATIONS", "LENGTHS", "MODEL_PRESET", "OPTIONS", "OWN_STEPS", "chosen_armature",
+           "chosen_armatures", "chosen_model", "chosen_preset", "get", "options", "selected_bones"]  # fmt: skip
 
 LENGTHS = SECONDS, FRAMES, MODEL = "SECONDS", "FRAMES", "MODEL"
+DESTINATIONS = (
+    (takes.ACTION, "New Action", "A new action becomes the active one; the former action stays in the file"),
+    (takes.NLA, "NLA Strip", "A strip on top of the NLA; the active action becomes a strip below"),
+    (takes.SPLICE, "This Action", "Into the active action, where its ends run into your keys"),
+)
 
 
 def _is_armature(_self, candidate) -> bool:
@@ -154,11 +159,7 @@ class MomugSettings(bpy.types.PropertyGroup):
     destination: bpy.props.EnumProperty(
         name="Put It Into",
         description="Where the keys go. Keys of yours are never changed outside the frames that you name",
-        items=[
-            (takes.ACTION, "New Action", "A new action becomes the active one; the former action stays in the file"),
-            (takes.NLA, "NLA Strip", "A strip on top of the NLA; the active action becomes a strip below"),
-            (takes.SPLICE, "This Action", "Into the active action, where its ends run into your keys"),
-        ],
+        items=DESTINATIONS,
     )
     use_range: bpy.props.BoolProperty(
         name="Fill Frame Range",

@@ -134,7 +134,7 @@ class MOMUG_OT_choose_bone(MapOperator, bpy.types.Operator):
             "NONE": f"The figure has no bone for the {canonical.words(given.joint)}",
             "AUTOMATIC": f"Find the {canonical.words(given.joint)} automatically again",
         }
-        return told[given.how]
+        return tr(told[given.how])
 
     def edit(self, armature):
         if self.joint not in canonical.INDEX:
@@ -165,7 +165,7 @@ class MOMUG_OT_joint(bpy.types.Operator):
     @classmethod
     def description(cls, context, given):
         armature = properties.chosen_armature(context)
-        return " ".join(_about(results.map_health(armature), given.joint)) if armature is not None else ""
+        return " ".join(map(tr, _about(results.map_health(armature), given.joint))) if armature is not None else ""
 
     def execute(self, context):
         armature = properties.chosen_armature(context)

@@ -8,6 +8,7 @@ from bpy_extras.io_utils import ExportHelper, ImportHelper
 
 from .. import ask, exchange, properties, runtime, service
 from ..scene import capture, takes
+from ..translations import tr
 from .base import Polled, failed
 
 # identifier -> (label, tooltip, suffix, HumanML3D's features)
@@ -109,7 +110,7 @@ class MOMUG_OT_export_motion(Polled, bpy.types.Operator, ExportHelper):
 
     @classmethod
     def description(cls, _context, given) -> str:
-        return KINDS[given.kind][1] if given.is_property_set("kind") else cls.__doc__
+        return tr(KINDS[given.kind][1] if given.is_property_set("kind") else cls.__doc__)
 
     @classmethod
     def why_not(cls, context) -> str:

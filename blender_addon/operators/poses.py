@@ -63,7 +63,7 @@ class MOMUG_OT_add_pose(_CharacterOperator, bpy.types.Operator):
             HERE: "The next motion meets the present pose at the current frame",
             END: "The next motion ends with the present pose, after the length that is set above",
         }
-        return told[given.place]
+        return tr(told[given.place])
 
     def execute(self, context):
         settings, armature = properties.get(context.scene), properties.chosen_armature(context)
@@ -144,7 +144,7 @@ class MOMUG_OT_remove_pose(_PoseOperator, bpy.types.Operator):
 
     @classmethod
     def description(cls, _context, given):
-        return "Remove all poses from the list" if given.every else cls.__doc__
+        return tr("Remove all poses from the list" if given.every else cls.__doc__)
 
     def execute(self, context):
         settings = properties.get(context.scene)

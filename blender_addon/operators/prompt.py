@@ -3,6 +3,7 @@
 import bpy
 
 from .. import prompts, properties
+from ..translations import tr
 from .base import Polled
 
 
@@ -17,7 +18,7 @@ class MOMUG_OT_use_prompt(bpy.types.Operator):
 
     @classmethod
     def description(cls, _context, given):
-        return given.prompt or cls.__doc__
+        return given.prompt or tr(cls.__doc__)
 
     def execute(self, context):
         properties.get(context.scene).prompt = self.prompt

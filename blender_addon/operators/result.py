@@ -87,7 +87,7 @@ class MOMUG_OT_show_variation(_ResultOperator, bpy.types.Operator):
 
     @classmethod
     def description(cls, _context, given):
-        return "The next variation" if given.step > 0 else "The variation before"
+        return tr("The next variation" if given.step > 0 else "The variation before")
 
     @classmethod
     def why_not(cls, context) -> str:
@@ -123,11 +123,7 @@ class MOMUG_OT_change_result(_ResultOperator, bpy.types.Operator):
     destination: bpy.props.EnumProperty(
         name="Put It Into",
         description="Where the keys go",
-        items=[
-            (takes.ACTION, "New Action", "A new action becomes the active one; the former action stays in the file"),
-            (takes.NLA, "NLA Strip", "A strip on top of the NLA; the active action becomes a strip below"),
-            (takes.SPLICE, "This Action", "Into the active action, where its ends run into your keys"),
-        ],
+        items=properties.DESTINATIONS,
     )
     blend_in: bpy.props.IntProperty(name="Blend In", description="Frames at the start", default=6, min=0, max=250)
     blend_out: bpy.props.IntProperty(name="Blend Out", description="Frames at the end", default=6, min=0, max=250)
@@ -139,10 +135,10 @@ class MOMUG_OT_change_result(_ResultOperator, bpy.types.Operator):
             "loop": "The end of the motion runs into its start",
             "foot_lock": "Feet do not slide while they stand on the ground",
             "reduce": "Leave out keys that the motion does not need, within an error",
-            "destination": cls.bl_rna.properties["destination"].enum_items[given.destination].description,
+            "destination": next(about for name, _, about in properties.DESTINATIONS if name == given.destination),
         }
         named = [text for name, text in told.items() if given.is_property_set(name)]
-        return (named[0] + ". The model is not asked again") if len(named) == 1 else cls.__doc__
+        return tr(f"{named[0]}. The model is not asked again" if len(named) == 1 else cls.__doc__)
 
     def invoke(self, context, _event):
         found = _found(context)

@@ -3,6 +3,7 @@
 import bpy
 
 from .. import ask, properties, rework, runtime, service
+from ..translations import tr
 from .base import Polled, failed
 from .generate import draw_seed, gathered, start
 
@@ -105,7 +106,7 @@ class MOMUG_OT_move_block(_BlockOperator, bpy.types.Operator):
 
     @classmethod
     def description(cls, _context, given):
-        return "Play the chosen block later" if given.step > 0 else "Play the chosen block earlier"
+        return tr("Play the chosen block later" if given.step > 0 else "Play the chosen block earlier")
 
     def execute(self, context):
         settings = properties.get(context.scene)

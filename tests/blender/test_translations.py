@@ -1,9 +1,11 @@
 """The interface in another language: what Blender knows of the add-on, and sentences with values in them."""
 
+import re
+
 import bpy
 import pytest
 
-from blender_addon import operators, panels, translations
+from blender_addon import operators, panels, properties, translations
 from blender_addon.translations import tr, width, wrapped
 
 
@@ -160,3 +162,54 @@ def test_lines_fit_whatever_the_letters():
     assert not any(line.startswith(("。", "，")) for line in lines)
     assert wrapped("x" * 25, 10) == ["x" * 10, "x" * 10, "x" * 5]
     assert wrapped("", 10) == [""]
+
+
+class Given:
+    """The settings of a button as a tooltip sees them."""
+
+    def __init__(self, **settings):
+        self.__dict__.update(settings)
+        self._set = set(settings)
+
+    def __getattr__(self, name):
+        return {"place": "START", "kind": "BVH", "destination": "ACTION", "step": 1, "how": "USE"}.get(name, "")
+
+    def is_property_set(self, name: str) -> bool:
+        return name in self._set
+
+
+TOLD = [
+    ("change_result", Given()),
+    *(("change_result", Given(**{name: True})) for name in ("in_place", "loop", "foot_lock", "reduce")),
+    *(("change_result", Given(destination=place)) for place, _, _ in properties.DESTINATIONS),
+    *(("show_variation", Given(step=step)) for step in (1, -1)),
+    *(("add_pose", Given(place=place)) for place in ("START", "HERE", "END")),
+    *(("remove_pose", Given(every=every)) for every in (True, False)),
+    *(("move_block", Given(step=step)) for step in (1, -1)),
+    *(("export_motion", Given(kind=kind)) for kind in ("BVH", "FBX", "GLB", "NPZ", "NPY", "FEATURES")),
+    ("export_motion", Given()),
+    *(
+        ("choose_bone", Given(how=how, bone="Wheel", joint="left_knee"))
+        for how in ("USE", "ADD", "REMOVE", "NONE", "AUTOMATIC")
+    ),
+    ("use_prompt", Given(prompt="")),
+]
+
+
+def told_by_the_button(name: str, given: Given) -> str:
+    return next(cls for cls in operators.CLASSES if cls.bl_idname == f"momug.{name}").description(bpy.context, given)
+
+
+@pytest.mark.parametrize(("name", "given"), TOLD)
+def test_tooltips_that_depend_on_the_button_are_translated(addon, chinese, name, given):
+    told = told_by_the_button(name, given)
+    english = set(re.findall("[a-z]{3,}", re.sub("Wheel|Blender", "", told)))
+    assert re.search("[\u4e00-\u9fff]", told) and not english, told
+
+
+def test_tooltips_that_depend_on_the_button_in_english(addon):
+    assert told_by_the_button("change_result", Given(destination="NLA")) == (
+        "A strip on top of the NLA; the active action becomes a strip below. The model is not asked again"
+    )
+    covered = {name for name, _ in TOLD} | {"joint"}  # what is known of a joint: tests/blender/test_bone_map.py
+    assert {cls.bl_idname.split(".")[1] for cls in operators.CLASSES if "description" in vars(cls)} == covered
