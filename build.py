@@ -15,12 +15,10 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-import xml.etree.ElementTree as ElementTree
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -35,10 +33,12 @@ from backend import paths  # noqa: E402
 from blender_addon.client import base_model, environment, gpu, plan, platforms, setup, sources  # noqa: E402
 from blender_addon.client.environment import EnvironmentProblem, NotOffered  # noqa: E402
 from blender_addon.client.interpreters import BACKEND_PYTHONS, find_python  # noqa: E402
+from blender_addon.client.running import end  # noqa: E402
+from tests import suites  # noqa: E402
 
 REQUIREMENTS = ROOT / "tests" / "requirements"
 BLENDER_BYTES = 1_800_000_000  # measured: installed size and download side by side, rounded up
-RUN_TIMEOUT = 25 * 60  # seconds for one pytest run: only a hang takes that long
+RUN_TIMEOUT = 25 * 60  # seconds for one child: only a hang takes that long
 
 # bpy 4.5 may never end by itself: every child that imports it leaves with os._exit
 CHECK_BLENDER = "import bpy, os; print(bpy.app.version_string, flush=True); os._exit(0)"
@@ -193,99 +193,28 @@ def _run(command: list, variables: dict[str, str], cwd: Path, timeout: float | N
         return child.wait(timeout)
     except subprocess.TimeoutExpired:
         say(f"No end after {timeout:.0f} s: stopping {Path(str(command[0])).name} (process {child.pid})")
-        _end(child)
+        end(child)
         return 124
     except KeyboardInterrupt:
-        _end(child)
+        end(child)
         raise
-
-
-def _end(child: subprocess.Popen) -> None:
-    if os.name == "nt":
-        subprocess.run(["taskkill", "/T", "/F", "/PID", str(child.pid)], capture_output=True)
-    else:
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
 
 
 # --- test
 
-SUITES = {
-    "backend": ("unit", "protocol", "backend"),
-    "blender": ("unit", "protocol", "blender"),
-    "window": ("gui",),  # the installed Blender under Xvfb, driven by mouse and keys; skipped where it is not installed
-}
-
-
-class Counts(NamedTuple):
-    passed: int = 0
-    failed: int = 0
-    skipped: int = 0
-
-    def plus(self, other: "Counts") -> "Counts":
-        return Counts(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
-
-    @property
-    def line(self) -> str:
-        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
-
 
 def command_test(arguments: argparse.Namespace) -> int:
     backend, blenders = set_up()
-    runs = [("backend", "backend", backend)]
-    runs += [(f"Blender {blender.version}", "blender", python) for blender, python in blenders.items()]
-    runs += [("window", "window", backend)]
-    tools = _test_tools(backend)
-    total = Counts()
-    for title, suite, python in runs:
-        folders = [f"tests/{name}" for name in SUITES[suite] if not arguments.only or name == arguments.only]
-        folders = [folder for folder in folders if (ROOT / folder).is_dir()]
-        if folders:
-            say(f"\n=== {title}: {' '.join(folders)}")
-            counts = run_tests(title, python, tools, backend, folders, arguments.pytest)
-            say(f"=== {title}: {counts.line}")
-            total = total.plus(counts)
+    wanted = [suites.Suite("backend", "backend", backend)]
+    wanted += [suites.Suite(f"Blender {blender.version}", "blender", python) for blender, python in blenders.items()]
+    wanted += [suites.Suite("window", "window", backend)]
+    variables = {"MOMUG_BACKEND_PYTHON": str(backend)}
+    total = suites.run_all(wanted, _test_tools(backend), variables, say, arguments.only, arguments.pytest)
     if not (total.passed or total.failed):
         say("\nNo test ran.")
-        total = total.plus(Counts(failed=1))
+        total = total.plus(suites.Counts(failed=1))
     say(f"\n{total.line}")
     return 1 if total.failed else 0
-
-
-def run_tests(title: str, python: Path, tools: Path, backend: Path, folders: list[str], extra: list[str]) -> Counts:
-    """Run pytest with ``python`` over ``folders``; a crash, a hang or an empty run counts as one failure."""
-    with tempfile.TemporaryDirectory(prefix="momug-test-", ignore_cleanup_errors=True) as scratch:
-        report = Path(scratch) / "report.xml"
-        pytest = ["-q", "-ra", f"--junitxml={report}", "-o", f"cache_dir={scratch}/cache", "-o", "junit_family=xunit2"]
-        command = [python, ROOT / "tests" / "run.py", tools, *pytest, *extra, *folders]
-        variables = _blender_variables(backend, str(Path(scratch) / "blender"))
-        code = _run(command, variables, ROOT, RUN_TIMEOUT)
-        return read_report(title, report, code, narrowed=bool(extra))
-
-
-def read_report(title: str, report: Path, code: int, narrowed: bool = False) -> Counts:
-    """Counts out of a JUnit file. pytest ends with 0 or 1, and with 5 when nothing was collected, which is a failure
-    unless the user ``narrowed`` the selection; anything else is a run that broke, whatever it had counted."""
-    counts = Counts()
-    if report.is_file():
-        try:
-            for suite in ElementTree.parse(report).getroot().iter("testsuite"):
-                tests, failures, errors, skipped = (
-                    int(suite.get(name, "0")) for name in ("tests", "failures", "errors", "skipped")
-                )
-                bad = min(failures + errors, tests)
-                counts = counts.plus(Counts(tests - bad - skipped, bad, skipped))
-        except ElementTree.ParseError:
-            say(f"{title}: the test report is cut off")
-    if code == 5 and narrowed:
-        return counts
-    if code == 5:
-        say(f"{title}: no tests were collected")
-    elif code not in (0, 1):
-        say(f"{title}: the test run broke (exit code {code})")
-    if (code != 0 and not counts.failed) or code not in (0, 1) or not report.is_file():
-        counts = counts.plus(Counts(failed=1))
-    return counts
 
 
 def _test_tools(python: Path) -> Path:

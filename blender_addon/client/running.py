@@ -1,5 +1,7 @@
-"""Run a program to its end, its output into a log. Standard library only."""
+"""Run a program to its end, its output into a log, or end it with all it started. Standard library only."""
 
+import os
+import signal
 import subprocess
 import threading
 from collections.abc import Callable
@@ -39,6 +41,16 @@ def run(
             child.wait()
         file.seek(start)
         return child.returncode, file.read()
+
+
+def end(child: subprocess.Popen) -> None:
+    """End a child that leads its own group (``start_new_session``), and everything that it started, at once."""
+    if child.poll() is None:
+        if os.name == "nt":
+            subprocess.run(["taskkill", "/T", "/F", "/PID", str(child.pid)], capture_output=True)
+        else:
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
 
 
 class _ticking:

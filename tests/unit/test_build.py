@@ -1,4 +1,4 @@
-"""build.py itself: starts on a bare Python, finds interpreters by running them, counts honestly, packs repeatably."""
+"""build.py itself: starts on a bare Python, finds interpreters by running them, packs repeatably."""
 
 import json
 import os
@@ -13,6 +13,7 @@ import pytest
 
 import build
 from blender_addon.client.environment import EnvironmentProblem, NotOffered
+from tests import suites
 
 HERE = sys.version_info[:2]
 
@@ -70,63 +71,32 @@ def test_current_interpreter_is_found(monkeypatch):
     assert build.find_python((HERE,)).is_file()
 
 
-# --- counting
+# --- the test command
 
 
-def report(tmp_path: Path, tests: int, failures: int = 0, errors: int = 0, skipped: int = 0) -> Path:
-    file = tmp_path / "report.xml"
-    file.write_text(
-        f'<testsuites><testsuite name="pytest" tests="{tests}" failures="{failures}" errors="{errors}" '
-        f'skipped="{skipped}"/></testsuites>'
-    )
-    return file
-
-
-def test_counts_come_from_the_report(tmp_path):
-    counts = build.read_report("t", report(tmp_path, tests=10, failures=1, errors=1, skipped=3), code=1)
-    assert counts.line == "5 passed, 2 failed, 3 skipped"
-    assert build.read_report("t", report(tmp_path, tests=4), code=0) == build.Counts(4, 0, 0)
-
-
-@pytest.mark.parametrize("code", [-11, 2, 3, 4, 124, 139])
-def test_a_broken_run_fails_whatever_it_counted(tmp_path, code):
-    assert build.read_report("t", report(tmp_path, tests=4), code=code) == build.Counts(4, 1, 0)
-    assert build.read_report("t", tmp_path / "none.xml", code=code) == build.Counts(0, 1, 0)
-
-
-def test_success_without_a_report_fails(tmp_path):
-    assert build.read_report("t", tmp_path / "none.xml", code=0) == build.Counts(0, 1, 0)
-    cut = tmp_path / "cut.xml"
-    cut.write_text("<testsuites><testsu")
-    assert build.read_report("t", cut, code=1) == build.Counts(0, 1, 0)
-
-
-def test_no_tests_fails_unless_the_user_narrowed_the_selection(tmp_path):
-    empty = report(tmp_path, tests=0)
-    assert build.read_report("t", empty, code=5) == build.Counts(0, 1, 0)
-    assert build.read_report("t", empty, code=5, narrowed=True) == build.Counts(0, 0, 0)
-
-
-def prepare(monkeypatch, tmp_path, results: dict):
-    python = Path(sys.executable)
+def prepare(monkeypatch, tmp_path, found: suites.Counts) -> list:
+    """``build.py test`` without set-up and without tests; what it would have run."""
+    python, ran = Path(sys.executable), []
     monkeypatch.setattr(build, "set_up", lambda *a, **k: (python, {build.BLENDERS[0]: python}))
     monkeypatch.setattr(build, "_test_tools", lambda python: tmp_path)
-    monkeypatch.setattr(build, "run_tests", lambda title, *rest: results.get(title, build.Counts()))
+    monkeypatch.setattr(suites, "run_all", lambda wanted, *rest: ran.extend(wanted) or found)
+    return ran
 
 
 def test_test_command_closes_with_one_count(monkeypatch, tmp_path, capsys):
-    results = {"backend": build.Counts(5, 0, 1), "Blender 4.5": build.Counts(7, 0, 2)}
-    prepare(monkeypatch, tmp_path, results)
+    ran = prepare(monkeypatch, tmp_path, suites.Counts(12, 0, 3))
     assert build.main(["test"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "12 passed, 0 failed, 3 skipped"
-    results["Blender 4.5"] = build.Counts(6, 1, 2)
-    results["window"] = build.Counts(3, 0, 0)
+    assert [(suite.title, suite.kind) for suite in ran] == [
+        ("backend", "backend"), ("Blender 4.5", "blender"), ("window", "window"),
+    ]  # fmt: skip
+    prepare(monkeypatch, tmp_path, suites.Counts(14, 1, 3))
     assert build.main(["test"]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "14 passed, 1 failed, 3 skipped"
 
 
 def test_test_command_fails_when_nothing_ran(monkeypatch, tmp_path, capsys):
-    prepare(monkeypatch, tmp_path, {"backend": build.Counts(), "Blender 4.5": build.Counts()})
+    prepare(monkeypatch, tmp_path, suites.Counts())
     assert build.main(["test", "--", "-k", "no_such_test"]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "0 passed, 1 failed, 0 skipped"
 
@@ -141,19 +111,6 @@ def test_child_that_never_ends_is_stopped_with_its_own_children(tmp_path):
     assert build._run([sys.executable, "-c", code], {}, tmp_path, timeout=2) == 124
     time.sleep(3)  # the grandchild would have written by now, had it lived
     assert not mark.exists()
-
-
-def test_driver_leaves_although_a_thread_never_ends(root, tmp_path):
-    (tmp_path / "test_hang.py").write_text(
-        "import threading, time\ndef test_it():\n    threading.Thread(target=time.sleep, args=(120,)).start()\n"
-    )
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    tools = os.pathsep.join(sys.path)
-    command = [sys.executable, str(root / "tests" / "run.py"), str(Path(pytest.__file__).parents[1]), "-q"]
-    env = {**os.environ, "PYTHONPATH": tools}
-    done = subprocess.run([*command, str(tmp_path)], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 passed" in done.stdout
 
 
 # --- the command line
