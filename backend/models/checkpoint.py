@@ -19,13 +19,14 @@ def verified(
     """The configuration of a checkpoint and what config.json says, after all its files were looked at.
 
     make: the configuration (with ``base``, the hash of the base model) from the values of config.json; weights: the
-    files whose SHA-256 has to be the one that config.json keeps; beside: files that only have to be there.
+    files whose SHA-256 config.json has to keep; all that it keeps have to be right. beside: files that only have to be
+    there.
     Raises BackendError ``checkpoint_missing``, ``checkpoint_damaged``, ``base_missing`` or ``base_mismatch``.
     """
     try:
         values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         config = make(values)
-        hashes = {name: values["sha256"][name] for name in weights(config)}
+        hashes = {name: values["sha256"][name] for name in weights(config)} | values["sha256"]
     except FileNotFoundError as error:
         raise BackendError(
             "checkpoint_missing", f"The weights are missing: there is no {folder.name} checkpoint.", HINT

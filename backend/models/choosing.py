@@ -8,6 +8,7 @@ can measure ("like a zombie") has no say.
 import re
 
 from backend.data.claims import Claim, check
+from backend.data.grammar import action_words
 from backend.data.measure import measure
 from backend.motion.skeleton import Motion
 
@@ -15,6 +16,7 @@ from backend.motion.skeleton import Motion
 APART = 1_000_003
 SHORTEST = 10  # frames; less of a motion is not measured
 HELD, DENIED, ENOUGH = 0.6, 0.5, 3  # what a claim of a caption is worth beside its likelihood; how many are counted
+NAMED = 1.0  # and what it is worth that it names the action that is recognised
 # what the kinds of claims are called in a sentence for the artist; a kind that is not here goes by its own name
 WORDS = {
     "hand": "hands", "side": "left or right", "count": "how often", "posture": "low posture",
@@ -89,10 +91,11 @@ def choose(sentences: list[str], segments: list[int], tries: list[list[Motion]])
     return chosen, [f"The motion may not do all that was asked ({said}): try another seed or a plainer sentence."]
 
 
-def truest(written: list[tuple[str, float]], motion: Motion) -> str:
+def truest(written: list[tuple[str, float]], motion: Motion, shown: dict[str, float]) -> str:
     """The sentence that says most of what is measured and least of what is denied, the likeliest of equals.
 
-    written: sentences and the mean log-likelihood of their tokens.
+    written: sentences and the mean log-likelihood of their tokens; shown: the probability of actions
+    (:meth:`backend.models.actions.ActionNet.shown`), of which the sentence should name a likely one.
     """
     facts = measure(motion)
 
@@ -100,6 +103,7 @@ def truest(written: list[tuple[str, float]], motion: Motion) -> str:
         claims = check(sentence, facts)
         held = sum(claim.holds is True for claim in claims)
         denied = sum(claim.holds is False for claim in claims)
-        return likelihood + HELD * min(held, ENOUGH) - DENIED * denied
+        named = max((shown.get(verb, 0.0) for verb in action_words([sentence])), default=0.0)
+        return likelihood + HELD * min(held, ENOUGH) - DENIED * denied + NAMED * named
 
     return max(written, key=lambda row: worth(*row))[0]

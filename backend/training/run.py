@@ -90,6 +90,10 @@ def _task(values: dict, data: Path, out: Path, device: str, name: str | None) ->
         from backend.evaluation.training import EvaluatorTask
 
         task = EvaluatorTask(values, Path(data), device)
+    elif task_name == "actions":
+        from backend.training.actions import ActionsTask
+
+        task = ActionsTask(values, Path(data), device)
     else:
         raise BackendError("bad_file", f"The recipe names an unknown task {task_name!r}.")
     return task

@@ -75,8 +75,8 @@ def test_best_makes_several_and_returns_one_of_them(make_model, monkeypatch):
 
 def test_the_truest_caption_is_chosen_and_the_likeliest_of_equals():
     written = [("a person jumps", -0.2), ("a person walks backward", -0.1), ("a person walks forward", -0.5)]
-    assert choosing.truest(written, walk()) == "a person walks forward"
-    assert choosing.truest([("like a zombie", -0.5), ("with a sword", -0.3)], walk()) == "with a sword"
+    assert choosing.truest(written, walk(), {}) == "a person walks forward"
+    assert choosing.truest([("like a zombie", -0.5), ("with a sword", -0.3)], walk(), {}) == "with a sword"
 
 
 def test_what_the_first_tries_miss_is_asked_for_again_one_action_at_a_time(make_model, monkeypatch):

@@ -204,6 +204,9 @@ def test_several_captions_differ_and_the_first_is_the_greedy_one(make_loop):
     assert len({sentence for sentence, _ in several}) > 1
     assert all(likelihood < 0 for _, likelihood in several)
     assert loop.write_captions(latents, 4, longest=6) == several
+    begun = loop.write_captions(latents, 4, longest=12, beginnings=[" a person walks", " a person"])
+    assert begun[2][0].startswith("a person walks") and begun[3][0].startswith("a person")
+    assert begun[0][0].startswith(alone[0]) and all(likelihood < 0 for _, likelihood in begun)
 
 
 def test_a_caption_never_repeats_three_words_and_ends(make_loop):

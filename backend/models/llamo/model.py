@@ -12,10 +12,10 @@ from torch import Tensor
 
 from backend import weights
 from backend.codecs.causal_vae import STRIDE, CausalVAE, codec_hash, load_codec
-from backend.codecs.streaming import MotionStream, StreamingDecoder, join
+from backend.codecs.streaming import Tape, join
 from backend.errors import BackendError
 from backend.language import base, text, writing
-from backend.models import asked, checkpoint, choosing, reading
+from backend.models import actions, asked, checkpoint, choosing, reading
 from backend.models.device import choose_device, choose_precision
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress, Watcher
 from backend.models.llamo.config import LLaMoConfig
@@ -36,8 +36,16 @@ STREAM_SECONDS = 600.0  # of one stream; its cost does not grow, but somebody ha
 class LLaMo:
     """A MotionModel that also streams."""
 
-    def __init__(self, config: LLaMoConfig, codec: CausalVAE, expert: MotionExpert, language_model, tokenizer):
-        self.config, self.codec, self.expert = config, codec, expert
+    def __init__(
+        self,
+        config: LLaMoConfig,
+        codec: CausalVAE,
+        expert: MotionExpert,
+        language_model,
+        tokenizer,
+        recogniser: actions.ActionNet | None = None,
+    ):
+        self.config, self.codec, self.expert, self.recogniser = config, codec, expert, recogniser
         self.language_model, self.tokenizer = language_model, tokenizer
         self.device = codec.mean.device
 
@@ -135,33 +143,36 @@ class LLaMo:
         """
         seed = secrets.randbelow(2**31) if request.seed is None else request.seed
         rollout = self._rollout([watcher.prompt()], [seed], request, self._preset(request))
-        decoder, lay = StreamingDecoder(self.codec), MotionStream()
+        tape, heard = Tape(self.codec), []
         wanted = None if request.seconds is None else round(request.seconds * FPS)
-        pieces, frames, segments = [], 0, [0]
         timings = {"text": 0.0, "generate": 0.0, "decode": 0.0, "wait": 0.0}
-        while (wanted is None or frames < wanted) and not watcher.stopped():
+        while (wanted is None or tape.frames < wanted) and not watcher.stopped():
             if cancelled():
                 raise BackendError("cancelled", "The generation was cancelled.", retryable=True)
             began = time.perf_counter()
+            tape.before(rollout.history)
+            back = watcher.back_to(tape.starts)
+            if back is not None:
+                rollout.go_back(tape.go_back(back))
+                heard = [(first, sentence) for first, sentence in heard if first < back]
             sentence = watcher.prompt()
-            if [sentence] != rollout.sentences:
-                rollout.say([sentence])
-                segments.append(frames)
+            rollout.say([sentence])
+            if not heard or heard[-1][1] != sentence:
+                heard.append((tape.frames, sentence))
             said = time.perf_counter()
             latent = rollout.next()
             grown = time.perf_counter()
-            decoded = decoder(latent[:, None])
+            decoded = tape.decode(latent[:, None])
             self._check(decoded)
-            pieces.append(lay(decoded[0, : (wanted or frames + STRIDE) - frames].cpu().numpy()))
-            frames += pieces[-1].frames
+            piece = tape.add(decoded[0, : (wanted or tape.frames + STRIDE) - tape.frames].cpu().numpy())
             shown = time.perf_counter()
-            watcher.emit(pieces[-1])
-            progress("stream", frames, wanted or 0)
+            watcher.emit(piece)
+            progress("stream", tape.frames, wanted or 0)
             spans = (said - began, grown - said, shown - grown, time.perf_counter() - shown)
             timings = {phase: timings[phase] + span for phase, span in zip(timings, spans, strict=True)}
-        if not pieces:
+        if not tape.pieces:
             raise BackendError("cancelled", "The motion was stopped before its first frame.", retryable=True)
-        return GenerateResult([join(pieces)], [seed], timings, [], segments)
+        return GenerateResult([join(tape.pieces)], [seed], timings, [], [first for first, _ in heard])
 
     def _rollout(self, sentences: list[str], seeds: list[int], request: GenerateRequest, preset: dict) -> Rollout:
         return Rollout(
@@ -215,6 +226,7 @@ class LLaMo:
         Of several that the text half writes, the one that holds best against what can be measured.
         """
         latents = self.encode(motion)[None]
+        shown = self.recogniser.shown(latents[0]) if self.recogniser else {}
         length = torch.tensor([latents.shape[1]], device=self.device)
         past, weight = self.motion_context(latents, length)
         cue = self.tokenizer(CUE, add_special_tokens=False, return_tensors="pt")["input_ids"].to(self.device)
@@ -232,8 +244,10 @@ class LLaMo:
                 raise BackendError("cancelled", "The caption was cancelled.", retryable=True)
             progress("caption", index, 0)
 
-        written = writing.write(logits[:, -1].repeat(CAPTIONS, 1), following, self.tokenizer, on_token)
-        return choosing.truest(written, motion.slice(0, min(motion.frames, int(self.config.max_seconds * FPS))))
+        starts = actions.beginnings(shown, actions.BEGUN)
+        logits = logits[:, -1].repeat(CAPTIONS, 1)
+        written = writing.write(logits, following, self.tokenizer, on_token, beginnings=starts)
+        return choosing.truest(written, motion.slice(0, min(motion.frames, int(self.config.max_seconds * FPS))), shown)
 
     @torch.no_grad()
     def encode(self, motion: Motion) -> Tensor:
@@ -295,4 +309,5 @@ def load_checkpoint(folder: Path, device: str = "auto", precision: str = "auto")
     expert = expert.requires_grad_(False).eval().to(device)
     codec_folder = checkpoint.holder(folder, "codec.safetensors", config.codec_hash, codec_hash, "The motion codec")
     codec = load_codec(codec_folder, device)
-    return LLaMo(config, codec, expert, language_model, tokenizer)
+    recogniser = actions.load(codec_folder, device)
+    return LLaMo(config, codec, expert, language_model, tokenizer, recogniser)

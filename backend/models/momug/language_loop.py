@@ -5,6 +5,8 @@ Layout (arXiv 2503.06119): text, then <t> <bom> x_1 .. x_n, attended to in both 
 stays exactly what it was and the text prefix' keys and values can be kept for all denoising steps.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -133,7 +135,12 @@ class LanguageLoop(nn.Module):
 
     @torch.no_grad()
     def write_captions(
-        self, latents: Tensor, count: int = 1, on_token=lambda index: None, longest: int = 48
+        self,
+        latents: Tensor,
+        count: int = 1,
+        on_token=lambda index: None,
+        longest: int = 48,
+        beginnings: Sequence[str] = (),
     ) -> list[tuple[str, float]]:
         """``count`` sentences about one clean motion (1,L,C), see ``writing.write``."""
         lengths = torch.tensor([latents.shape[1]], device=latents.device)
@@ -154,4 +161,5 @@ class LanguageLoop(nn.Module):
             return self.language.get_base_model().lm_head(hidden)[:, -1].float()
 
         with self.language.disable_adapter():
-            return writing.write(logits.repeat(count, 1), following, self.tokenizer, on_token, longest)
+            logits = logits.repeat(count, 1)
+            return writing.write(logits, following, self.tokenizer, on_token, longest, beginnings=beginnings)

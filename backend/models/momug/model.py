@@ -14,7 +14,7 @@ from backend import weights
 from backend.codecs.causal_vae import STRIDE, CausalVAE, load_codec, save_codec
 from backend.errors import BackendError
 from backend.language import base, text
-from backend.models import asked, checkpoint, choosing, reading, styles
+from backend.models import actions, asked, checkpoint, choosing, reading, styles
 from backend.models.device import choose_device, choose_precision
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress
 from backend.models.momug import again, batch, windows
@@ -48,8 +48,10 @@ class MoMug:
         tokenizer,
         loop=None,
         folder: Path | None = None,
+        recogniser: actions.ActionNet | None = None,
     ):
         self.config, self.codec, self.head, self.loop, self.folder = config, codec, head, loop, folder
+        self.recogniser = recogniser
         self.styles: set[str] = set()  # packs that the head holds by now
         self.language_model, self.tokenizer = language_model, tokenizer
         self.device = codec.mean.device
@@ -190,8 +192,11 @@ class MoMug:
                 raise BackendError("cancelled", "The caption was cancelled.", retryable=True)
             progress("caption", index, 0)
 
-        written = self.loop.write_captions(self.encode(motion)[None], CAPTIONS, on_token)
-        return choosing.truest(written, motion.slice(0, min(motion.frames, int(self.config.max_seconds * FPS))))
+        latents = self.encode(motion)
+        shown = self.recogniser.shown(latents) if self.recogniser else {}
+        starts = actions.beginnings(shown, actions.BEGUN)
+        written = self.loop.write_captions(latents[None], CAPTIONS, on_token, beginnings=starts)
+        return choosing.truest(written, motion.slice(0, min(motion.frames, int(self.config.max_seconds * FPS))), shown)
 
     @torch.no_grad()
     def encode(self, motion: Motion) -> Tensor:
@@ -234,6 +239,8 @@ def save_checkpoint(model: MoMug, folder: Path, int8: bool = False) -> None:
     weights.save(model.head.state_dict(), folder / "head.safetensors", int8)
     if model.loop is not None:
         weights.save(model.loop.trainable(), folder / "language.safetensors", int8)
+    if model.recogniser is not None:
+        actions.save(model.recogniser, folder)
     config = model.config.to_dict()
     config |= {"presets": presets(model.config), "captions": model.loop is not None}
     config["sha256"] = {p.name: base.sha256_file(p) for p in sorted(folder.glob("*.safetensors"))}
@@ -265,7 +272,7 @@ def load_checkpoint(folder: Path, device: str = "auto", precision: str = "auto")
         load_loop(loop, folder / "language.safetensors")
         loop.requires_grad_(False).eval().to(device)
     head = head.requires_grad_(False).eval().to(device)
-    return MoMug(config, codec, head, language_model, tokenizer, loop, folder)
+    return MoMug(config, codec, head, language_model, tokenizer, loop, folder, actions.load(folder, device))
 
 
 def load_loop(loop: LanguageLoop, path: Path) -> None:

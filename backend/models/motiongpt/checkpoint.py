@@ -11,7 +11,7 @@ from backend.codecs.causal_vae import codec_hash
 from backend.codecs.vq_vae import load_vq, vq_hash
 from backend.errors import BackendError
 from backend.language import base
-from backend.models import checkpoint
+from backend.models import actions, checkpoint
 from backend.models.device import choose_device, choose_precision
 from backend.models.motiongpt.config import MotionGPTConfig
 from backend.models.motiongpt.model import MotionGPT, presets
@@ -46,7 +46,8 @@ def load(folder: Path, device: str = "auto", precision: str = "auto") -> MotionG
     tokens = MotionTokens(config, language_model, torch.stack([b.codes for b in quantiser.books]).cpu(), merged=True)
     load_tokens(tokens, folder / WEIGHTS)
     tokens = tokens.requires_grad_(False).eval().to(device)
-    return MotionGPT(config, quantiser, tokens, TextHalf(config, language_model, tokenizer))
+    half = TextHalf(config, language_model, tokenizer)
+    return MotionGPT(config, quantiser, tokens, half, actions.load(codec_folder, device))
 
 
 def load_tokens(tokens: MotionTokens, path: Path) -> None:

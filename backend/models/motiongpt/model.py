@@ -2,21 +2,21 @@
 
 import secrets
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from backend.codecs.causal_vae import STRIDE
-from backend.codecs.streaming import MotionStream, StreamingDecoder, join
+from backend.codecs.streaming import Tape, join
 from backend.codecs.vq_vae import VQVAE
 from backend.errors import BackendError
-from backend.models import asked, choosing, reading
+from backend.models import actions, asked, choosing, reading
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress, Watcher
 from backend.models.momug.conditions import Conditions
 from backend.models.motiongpt import poses, sampling
 from backend.models.motiongpt.config import MotionGPTConfig
+from backend.models.motiongpt.answers import Answers
 from backend.models.motiongpt.network import MotionTokens
 from backend.models.motiongpt.text_half import TextHalf
 from backend.models.motiongpt.words import write_captions
@@ -28,15 +28,21 @@ from backend.motion.target import Target
 from backend.protocol import FPS
 
 TRIES = 4  # of the preset that chooses the best
-CAPTIONS = 4  # sentences of which the truest is told
-PIECE = 4  # codec steps that a stream sends at once: 16 frames
 
 
 class MotionGPT:
     """A MotionModel that also streams. codec: the VQ codec; tokens: the trained half; text: the frozen half."""
 
-    def __init__(self, config: MotionGPTConfig, codec: VQVAE, tokens: MotionTokens, text: TextHalf):
+    def __init__(
+        self,
+        config: MotionGPTConfig,
+        codec: VQVAE,
+        tokens: MotionTokens,
+        text: TextHalf,
+        recogniser: actions.ActionNet | None = None,
+    ):
         self.config, self.codec, self.tokens, self.text = config, codec, tokens, text
+        self.recogniser = recogniser
         self.device = codec.base.mean.device
 
     @property
@@ -153,66 +159,29 @@ class MotionGPT:
         if request.target or request.timeline or request.loop:
             raise BackendError("bad_request", "What is watched while it is made follows one sentence at a time.")
         wanted = None if request.seconds is None else round(request.seconds * FPS)
-        decoder, lay = StreamingDecoder(self.codec.base), MotionStream()
-        pieces, segments, frames, waiting = [], [], 0, []
+        tape, answers, heard = Tape(self.codec.base), Answers(self, request, wanted, seed, watcher), []
         timings = {"generate": 0.0, "decode": 0.0, "wait": 0.0}
-        clock = time.perf_counter()
-        for sentence, codes in self._endless(request, wanted, seed, watcher, cancelled):
-            if codes is not None:
-                waiting.append(codes)
-            if not waiting or (codes is not None and sum(map(len, waiting)) < PIECE):
-                continue
+        while (wanted is None or tape.frames < wanted) and not watcher.stopped():
+            began = time.perf_counter()
+            tape.before(answers.state)
+            back = watcher.back_to(tape.starts)
+            if back is not None:
+                answers.go_back(tape.go_back(back))
+                heard = [(first, sentence) for first, sentence in heard if first < back]
+            sentence, codes = answers.piece(cancelled)
             written = time.perf_counter()
-            entries = self.codec.entries(torch.cat(waiting)[None])
-            found = decoder(self.codec.after(entries))[0].cpu().numpy()
-            piece = lay(found[: None if wanted is None else wanted - frames])
-            if not segments or sentence != segments[-1][0]:
-                segments.append((sentence, frames))
-            waiting, frames = [], frames + piece.frames
-            pieces.append(piece)
+            if not heard or heard[-1][1] != sentence:
+                heard.append((tape.frames, sentence))
+            found = tape.decode(self.codec.after(self.codec.entries(codes[None])))[0].cpu().numpy()
+            piece = tape.add(found[: None if wanted is None else wanted - tape.frames])
             shown = time.perf_counter()
             watcher.emit(piece)
-            progress("stream", frames, wanted or 0)
-            timings["generate"] += written - clock
-            timings["decode"] += shown - written
-            clock = time.perf_counter()
-            timings["wait"] += clock - shown
-            if watcher.stopped() or (wanted is not None and frames >= wanted):
-                break
-        if not pieces:
+            progress("stream", tape.frames, wanted or 0)
+            spans = (written - began, shown - written, time.perf_counter() - shown)
+            timings = {phase: timings[phase] + span for phase, span in zip(timings, spans, strict=True)}
+        if not tape.pieces:
             raise BackendError("cancelled", "The motion was stopped before its first frame.", retryable=True)
-        return GenerateResult([join(pieces)], [seed], timings, [], [frame for _, frame in segments])
-
-    def _endless(
-        self, request: GenerateRequest, wanted: int | None, seed: int, watcher: Watcher, cancelled: Cancelled
-    ) -> Iterator[tuple[str, Tensor | None]]:
-        """(sentence, codes (patch,levels)) token by token; (sentence, None) where an answer ends: what waits is to be
-        sent.
-
-        An answer ends with its sentence, by itself after ``min_seconds``, or when it is as long as one can be; the next
-        goes on from its last token.
-        """
-        before, done, part = None, 0, 0
-        total = None if wanted is None else self._tokens(wanted)
-        least = self._tokens(int(self.config.min_seconds * FPS))
-        while not watcher.stopped() and (total is None or done < total):
-            sentence = watcher.prompt()
-            left = None if total is None else min(total - done, self.longest)
-            frames = None if left is None else left * STRIDE * self.config.patch
-            ask = self._ask(sentence, frames, [], request.guidance_scale, before)
-            answer = sampling.write(
-                self.tokens, ask, [seed + part * choosing.APART], left or self.longest, self._settings, least
-            )
-            for count, (tokens, codes) in enumerate(answer, 1):
-                stop_if(cancelled)
-                if int(tokens[0]) >= self.config.codes:
-                    break
-                before, done = self.tokens.vectors(codes[0]), done + 1
-                yield sentence, codes[0].view(-1, self.config.levels)
-                if watcher.stopped() or watcher.prompt() != sentence or count == (left or self.longest):
-                    break
-            yield sentence, None
-            part += 1
+        return GenerateResult([join(tape.pieces)], [seed], timings, [], [first for first, _ in heard])
 
     # --- motion to text
 
@@ -227,17 +196,23 @@ class MotionGPT:
             stop_if(cancelled, "The caption was cancelled.")
             progress("caption", index, 0)
 
-        codes = self.encode(motion)
+        latents = self.codec.base.encode(self._features(motion))
+        shown = self.recogniser.shown(latents[0]) if self.recogniser else {}
+        codes = self.codec.encode_latents(latents)[0]
         codes = codes[: len(codes) // self.config.patch * self.config.patch]
         vectors = self.tokens.vectors(codes.reshape(-1, self.config.patch * self.config.levels))
-        written = write_captions(self.text, self.tokens, vectors, CAPTIONS, on_token)
-        return choosing.truest(written, motion.slice(0, min(motion.frames, int(self.config.max_seconds * FPS))))
+        starts = actions.beginnings(shown, actions.BEGUN)
+        written = write_captions(self.text, self.tokens, vectors, starts, on_token)
+        return choosing.truest(written, motion.slice(0, min(motion.frames, int(self.config.max_seconds * FPS))), shown)
 
     @torch.no_grad()
     def encode(self, motion: Motion) -> Tensor:
         """Codes (n,levels) of a canonical motion, at most ``max_seconds`` long. Raises BackendError ``bad_motion``."""
+        return self.codec.encode(self._features(motion))[0]
+
+    def _features(self, motion: Motion) -> Tensor:
         frames = reading.window(motion, self.config.min_seconds, self.config.max_seconds)
-        return self.codec.encode(torch.from_numpy(frames).to(self.device)[None])[0]
+        return torch.from_numpy(frames).to(self.device)[None]
 
     # --- small things
 
