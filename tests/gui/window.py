@@ -109,6 +109,7 @@ class Window:
         os.close(answers)
         self._replies = open(self._answers, encoding="utf-8")
         self._places: dict[str, tuple[int, int]] = {}  # what the pointer met so far, and where
+        self._pressed: tuple[int, int] | None = None  # where the last button was
         self.ask("None")  # it is there
 
     def close(self) -> None:
@@ -264,16 +265,17 @@ class Window:
 
     def find(self, wanted: str) -> tuple[int, int]:
         """Where on the screen the button is whose operator or property contains ``wanted``. Looks first near where it
-        was met the last time."""
+        was met the last time, or else near what was pressed last."""
         left, top, width, height = self.ask("box()")
         inside = width - TABS
         columns = [left + int(inside * place) for place in (0.4, 0.8, 0.15, 0.6, 0.88, 0.93)]
         rows = list(range(top + 4, top + height, STEP))
         met = [place for told, place in self._places.items() if wanted in told]
         if met:
-            x, y = met[-1]
-            columns = [x, *(column for column in columns if column != x)]
-            rows = [y, *sorted(rows, key=lambda row: abs(row - y))]
+            columns = [met[-1][0], *(column for column in columns if column != met[-1][0])]
+        near = met[-1] if met else self._pressed
+        if near:
+            rows = [near[1], *sorted(rows, key=lambda row: abs(row - near[1]))]
         for x in columns:
             for y in rows:
                 self.point(x, y)
@@ -287,7 +289,8 @@ class Window:
 
     def press(self, wanted: str) -> None:
         """Click the button whose operator or property contains ``wanted``."""
-        self.click(*self.find(wanted))
+        self._pressed = self.find(wanted)
+        self.click(*self._pressed)
 
     def type_into(self, wanted: str, text: str) -> None:
         """Replace the text of a field."""
