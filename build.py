@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -193,11 +194,9 @@ def _run(command: list, variables: dict[str, str], cwd: Path, timeout: float | N
         return child.wait(timeout)
     except subprocess.TimeoutExpired:
         say(f"No end after {timeout:.0f} s: stopping {Path(str(command[0])).name} (process {child.pid})")
-        end(child)
         return 124
-    except KeyboardInterrupt:
+    finally:  # interrupted, or told to stop
         end(child)
-        raise
 
 
 # --- test
@@ -402,5 +401,11 @@ def main(words: list[str] | None = None) -> int:
         return 130
 
 
+def end_when_told() -> None:
+    """Let SIGTERM end the children as well: they lead groups of their own, and nobody else knows them."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
 if __name__ == "__main__":
+    end_when_told()
     sys.exit(main())

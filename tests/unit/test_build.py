@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 import build
 from blender_addon.client.environment import EnvironmentProblem, NotOffered
@@ -111,6 +112,19 @@ def test_child_that_never_ends_is_stopped_with_its_own_children(tmp_path):
     assert build._run([sys.executable, "-c", code], {}, tmp_path, timeout=2) == 124
     time.sleep(3)  # the grandchild would have written by now, had it lived
     assert not mark.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
+def test_told_to_stop_it_ends_its_children(root, tmp_path):
+    mark = tmp_path / "mark"
+    child = f"import os, pathlib, time; pathlib.Path({str(mark)!r}).write_text(str(os.getpid())); time.sleep(600)"
+    code = f"import build, sys; build.end_when_told(); build._run([sys.executable, '-c', {child!r}], {{}}, '.')"
+    door = subprocess.Popen([sys.executable, "-c", code], cwd=root)
+    wait_until(lambda: mark.is_file() and mark.read_text())
+    door.terminate()
+    assert door.wait(60) == 143
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(mark.read_text()), 0)
 
 
 # --- the command line
