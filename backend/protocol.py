@@ -17,7 +17,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any, BinaryIO, NamedTuple
 
-VERSION = (1, 1)  # major.minor: another major is refused, a newer minor may bring fields that are ignored
+VERSION = (1, 2)  # major.minor: another major is refused, a newer minor may bring fields that are ignored
 
 MAX_FRAME = 256 << 20
 MAX_HEADER = 1 << 20

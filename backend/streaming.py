@@ -7,7 +7,9 @@ number of the first frame, ``frames``, ``fps``, ``prompt``, the sentence that th
 
 - ``played``, with ``frames``: how many frames it has used. At most ``ahead`` frames more than that are sent; then the
   model waits, so that neither side ever holds more than these.
-- ``steer``, with ``prompt``: the sentence that holds from the model's next look on.
+- ``steer``, with ``prompt``: the sentence that holds from the model's next look on. With ``keep`` as well, a number of
+  frames: those stay, and what was sent beyond them is made anew. The next ``partial`` then begins (``first``) there, or
+  a few frames later where the model can go back to; an add-on forgets what it has from that frame on.
 - ``stop``: end here. The ``result`` says how many ``frames`` were sent, and which sentence held from which frame on
   (``prompts``); it brings no arrays, because all have been sent.
 - ``cancel``, as for any request.
@@ -16,7 +18,7 @@ number of the first frame, ``frames``, ``fps``, ``prompt``, the sentence that th
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from backend import protocol
@@ -48,6 +50,7 @@ class Stream:
         self.waited = 0.0  # seconds that the model waited for the add-on
         self.full = False  # it was ended because it is as long as a stream may be
         self._prompt = prompt
+        self._keep: int | None = None  # frames that stay, until the model has gone back
         self._stop = self._ended = False
         self._send, self._cancelled = send, cancelled
         self._changed = threading.Condition()
@@ -67,7 +70,7 @@ class Stream:
         for start in range(0, motion.frames, protocol.MAX_PIECE):
             piece = {name: array[start : start + protocol.MAX_PIECE] for name, array in arrays.items()}
             frames = len(piece["translation"])
-            if not self._wait_for_room(frames):
+            if not self._wait_for_room(frames, may_drop=start == 0):
                 return
             fields = {"first": self.sent, "frames": frames, "fps": float(motion.fps), "prompt": sentence}
             self._send(fields, {**piece, "rest_offsets": requests.float_array(motion.rest_offsets)})
@@ -82,16 +85,29 @@ class Stream:
                 self.prompts.append((self.sent, self._prompt))
             return self._prompt
 
+    def back_to(self, starts: Sequence[int]) -> int | None:
+        """Where the model goes on, of the frames ``starts`` that it can go back to; None: where it is."""
+        with self._changed:
+            keep, self._keep = self._keep, None
+            at = min((start for start in starts if keep is not None and keep <= start <= self.sent), default=None)
+            if at is not None:
+                self.sent = at
+                self.prompts = [(first, prompt) for first, prompt in self.prompts if first < at]
+            return at
+
     def stopped(self) -> bool:
         """Nobody wants more frames."""
         return self._stop
 
-    def _wait_for_room(self, frames: int) -> bool:
+    def _wait_for_room(self, frames: int, may_drop: bool) -> bool:
+        """False when the frames are not wanted any more: it was stopped, or is to go back behind them."""
         began = time.monotonic()
         with self._changed:
             played = self.played
             since = began
             while not self._stop and self.sent + frames > self.played + self.ahead:
+                if may_drop and self._keep is not None:
+                    return False
                 self._raise_if_cancelled()
                 self._changed.wait(LOOK)
                 if self.played != played:
@@ -109,12 +125,16 @@ class Stream:
 
     # --- the reading thread
 
-    def steer(self, prompt: str) -> None:
-        """Another sentence from now on. Raises BackendError when the motion ends already."""
+    def steer(self, prompt: str, keep: int | None = None) -> None:
+        """Another sentence from now on, or from frame ``keep`` on. Raises BackendError when the motion ends already."""
         with self._changed:
             if self._stop or self._ended or self._cancelled():
                 raise BackendError("ending", "The motion is ending already, so the new prompt is not used.")
-            self._prompt = prompt
+            if keep is not None and not self.played <= keep <= self.sent:
+                told = f"{self.played} frames have been played and {self.sent} sent, so it cannot go on from {keep}."
+                raise BackendError("bad_request", told)
+            self._prompt, self._keep = prompt, keep
+            self._changed.notify_all()
 
     def stop(self) -> None:
         """No more frames."""
@@ -170,6 +190,7 @@ def message(kind: str, fields: Mapping[str, Any], stream: Stream) -> None:
     if kind == protocol.STOP:
         stream.stop()
     elif kind == protocol.STEER:
-        stream.steer(requests.prompt(fields.get("prompt")))
+        keep = fields.get("keep")
+        stream.steer(requests.prompt(fields.get("prompt")), None if keep is None else requests.frame_count(keep))
     else:
         stream.note_played(requests.frame_count(fields.get("frames")))

@@ -14,7 +14,7 @@ import numpy as np
 from . import ask, commit, runtime, service, targets
 from .client import CANCELLED, DONE, FAILED, protocol
 from .client.incoming import Piece
-from .retarget import CanonicalMotion
+from .retarget import CanonicalMotion, given
 from .retarget import live as pieces
 from .rig import RigError
 from .scene import compat, keys, takes
@@ -58,6 +58,7 @@ class Live:
         self._motions: list[CanonicalMotion] = []
         self._queue: deque[CanonicalMotion] = deque()
         self._received = 0
+        self._keep: int | None = None  # frames that came and stay, while a new prompt is on its way
         self._take = ""
         self._clock = 0.0
         self._counted: deque[tuple[float, int]] = deque()
@@ -68,7 +69,8 @@ class Live:
     @property
     def buffered(self) -> float:
         """Seconds that have come and were not played yet."""
-        return max(0.0, self._received / protocol.FPS - (self.head + 1) / self.fps)
+        usable = self._received if self._keep is None else min(self._received, self._keep)
+        return max(0.0, usable / protocol.FPS - (self.head + 1) / self.fps)
 
     @property
     def rate(self) -> float:
@@ -98,17 +100,18 @@ class Live:
     # --- what a button does
 
     def steer(self, prompt: str) -> None:
-        """From now on ``prompt``. Raises Error."""
+        """From now on ``prompt``: what has keys stays, what was made ahead beyond them is made anew. Raises Error."""
         session = service.current()
         try:
             if session is None or self._over:
                 raise Error("ending", "The motion is ending already, so the new prompt is not used.")
-            session.steer(self.task.job, prompt)
+            keep = self._rig.received if self.play and self._rig.received else None
+            session.steer(self.task.job, prompt, keep)
         except protocol.ProtocolError as error:
             raise Error("bad_prompt", str(error)) from error
         if self.task.job.refused:
             raise Error("ending", self.task.job.refused)
-        self.asked = protocol.clean_prompt(prompt)
+        self.asked, self._keep = protocol.clean_prompt(prompt), keep
 
     def stop(self) -> None:
         """No more frames; what was played stays as a take. Before the first one everything is as it was."""
@@ -139,6 +142,8 @@ class Live:
             return not job.finished
         for piece in job.incoming.take():
             self._receive(piece)
+        if now == DONE or job.refused:
+            self._keep = None  # nothing is made anew any more
         self.task.waits_for = busy
         if busy:
             self._clock = 0.0
@@ -174,12 +179,19 @@ class Live:
     # --- frames that come
 
     def _receive(self, piece: Piece) -> None:
+        if piece.first < self._received:
+            self._forget(piece.first)
+        if piece.prompt == self.asked:
+            self._keep = None
+        late = self._received - piece.first  # frames whose keys are there already
+        if late >= piece.frames:
+            return
         motion = CanonicalMotion(
             piece.rotations, piece.translation, piece.rest_offsets, piece.fps, np.clip(piece.contacts, 0.0, 1.0)
         )
-        motion = self._place(motion)
+        motion = given.part(self._place(motion), late, motion.frames)
         if not self.prompts or self.prompts[-1]["prompt"] != piece.prompt:
-            self.prompts.append({"prompt": piece.prompt, "first": piece.first})
+            self.prompts.append({"prompt": piece.prompt, "first": self._received})
         self._motions.append(motion)
         self._queue.append(motion)
         self._received += motion.frames
@@ -187,6 +199,21 @@ class Live:
         self._counted.append((now, self._received))
         while now - self._counted[0][0] > RATE and len(self._counted) > 2:
             self._counted.popleft()
+
+    def _forget(self, first: int) -> None:
+        """What came from frame ``first`` on and has no keys yet is made anew."""
+        first = max(first, self._rig.received)
+        while self._received > first:
+            last = self._motions.pop()
+            self._queue.pop()
+            self._received -= last.frames
+            if self._received < first:
+                last = given.part(last, 0, first - self._received)
+                self._motions.append(last)
+                self._queue.append(last)
+                self._received = first
+        self.prompts = [part for part in self.prompts if part["first"] < first]
+        self._counted.clear()
 
     def _prompt_at(self, frame: float) -> str:
         held = [part["prompt"] for part in self.prompts if part["first"] <= frame]
@@ -219,6 +246,8 @@ class Live:
         """Keys for what has come, as far as it is needed now."""
         everything = not self.play or self.state == ENDING
         while self._queue and (everything or self.laid <= self.head + LAID * self.fps):
+            if self._keep is not None and self._rig.received >= self._keep:
+                return  # what comes next is about to be made anew
             animation = self._rig.add(self._queue.popleft())
             if animation is None:
                 continue
@@ -260,7 +289,7 @@ class Live:
         wanted = int((now - self._clock) * self.fps)
         if wanted >= self.laid:
             wanted = self.laid - 1
-            if not complete and not self._queue:
+            if not complete and (self._keep is not None or not self._queue):
                 self.state = WAITING
                 self.empties += 1
         if wanted > self.head:
@@ -308,7 +337,7 @@ class Live:
         if armature is None or not self._motions:
             self._over = True
             return
-        self.state = ENDING
+        self.state, self._keep = ENDING, None
         self._lay(armature)
         self.task.result = self._settle({"seed": self.fields["seed"] or 0, "warnings": []}, self.laid)
         self.task.kept = f"The {self.laid} frames that had come are on {armature.name}."

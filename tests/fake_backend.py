@@ -144,6 +144,7 @@ class Job(threading.Event):
         self.message = message
         self.prompt = message.header.get("prompt")  # of a stream, which is steered
         self.played, self.stopped = 0, False
+        self.keep: int | None = None  # frames that a new prompt leaves
 
 
 class FakeBackend:
@@ -203,6 +204,7 @@ class FakeBackend:
                 job.played = message.header["frames"]
             elif job is not None:
                 job.prompt = message.header.get("prompt", job.prompt)
+                job.keep = message.header.get("keep", job.keep)
                 job.stopped = kind == protocol.STOP
                 self.send(protocol.ACK, number)
         elif kind == protocol.CANCEL:
@@ -290,24 +292,28 @@ class FakeBackend:
         offsets = protocol.Array(
             "float32", (22, 3), array("f", [x for xyz in protocol.REST_OFFSETS for x in xyz]).tobytes()
         )
-        sent, way, prompts = 0, 0.0, []
+        sent, way, prompts, ways = 0, 0.0, [], {}
         while sent < wanted and not job.stopped:
             room = (header.get("ahead") or protocol.AHEAD) - 8 + (10**6 if self.mode == "stream_floods" else 0)
             if job.wait(self.delay):
                 self.send(protocol.ERROR, number, code="cancelled", message="The job was cancelled.", hint="")
                 return
+            if job.keep is not None:
+                back = min(start for start in [*ways, sent] if job.keep <= start <= sent)
+                sent, way, job.keep = back, ways.get(back, way), None
+                prompts = [part for part in prompts if part["first"] < sent]
             if sent > job.played + room:
                 continue
-            frames = min(8, wanted - sent)
+            frames, ways[sent] = min(8, wanted - sent), way
             if not prompts or prompts[-1]["prompt"] != job.prompt:
                 prompts.append({"first": sent, "prompt": job.prompt})
-                begin = array("f", walk(job.prompt, 1 / protocol.FPS, seed, sent)["translation"].data)[2]
+            begin = array("f", walk(job.prompt, 1 / protocol.FPS, seed, sent)["translation"].data)[2]
             piece = walk(job.prompt, frames / protocol.FPS, seed, sent)
             path = array("f", piece["translation"].data)
             for index in range(2, len(path), 3):
                 path[index] += way - begin
             end = array("f", walk(job.prompt, 1 / protocol.FPS, seed, sent + frames)["translation"].data)[2]
-            way, begin = way + end - begin, end
+            way += end - begin
             if self.mode == "stream_nan" and sent >= 24:
                 path[1] = math.nan
             piece["translation"] = piece["translation"]._replace(data=path.tobytes())

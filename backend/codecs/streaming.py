@@ -5,6 +5,8 @@ convolution has yet to see of the past is kept (as in Moshi's streaming modules,
 same however long the motion has become.
 """
 
+from collections import deque
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -77,6 +79,47 @@ class MotionStream:
         self.place = translation[-1] * (1, 0, 1)
         self.last, self.turned = np.asarray(found[-1:]), rotations[-1]
         return Motion(rotations, translation, piece.rest_offsets, piece.fps, piece.contacts[-len(rotations) :])
+
+
+class Tape:
+    """Pieces of a motion that grows, and the way back to where the latest of them began.
+
+    ``before(state)`` is called before a piece is made, with what its maker needs to go back there; ``add`` after it.
+    """
+
+    REACH = 32  # pieces
+
+    def __init__(self, codec: CausalVAE):
+        self.decode, self.lay = StreamingDecoder(codec), MotionStream()
+        self.pieces: list[Motion] = []
+        self.frames = 0
+        self._marks: deque[tuple] = deque(maxlen=self.REACH)
+
+    def before(self, state: object) -> None:
+        """The next piece begins here; ``state`` comes back from :meth:`go_back`."""
+        made = len(self.pieces)
+        self._marks.append((self.frames, made, dict(self.decode.past), dict(vars(self.lay)), state))
+
+    @property
+    def starts(self) -> list[int]:
+        """The frames that :meth:`go_back` takes; the last one is where the next piece begins."""
+        return [mark[0] for mark in self._marks]
+
+    def add(self, features: np.ndarray) -> Motion:
+        """The next frames, from their features (n,155) in their own units."""
+        self.pieces.append(self.lay(features))
+        self.frames += self.pieces[-1].frames
+        return self.pieces[-1]
+
+    def go_back(self, frame: int) -> object:
+        """Forget what came from ``frame`` of ``starts`` on; the state that was noted there."""
+        while self._marks[-1][0] > frame:
+            self._marks.pop()
+        self.frames, made, past, laid, state = self._marks[-1]
+        self.decode.past = dict(past)
+        vars(self.lay).update(laid)
+        del self.pieces[made:]
+        return state
 
 
 def join(pieces: list[Motion]) -> Motion:

@@ -50,6 +50,9 @@ class Clock:
     def prompt(self) -> str:
         return self.sentences[self.frames // self.hold % len(self.sentences)]
 
+    def back_to(self, starts: list[int]) -> None:
+        return None
+
     def stopped(self) -> bool:
         return False
 

@@ -1,6 +1,6 @@
 """What every motion system offers: generate from a sentence, caption a motion."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -67,6 +67,13 @@ class Watcher(Protocol):
 
     def prompt(self) -> str:
         """The sentence that holds from here on; it may differ from one call to the next."""
+
+    def back_to(self, starts: Sequence[int]) -> int | None:
+        """Asked before each piece: the frame to go on from, made anew from there, or None to go on as it is.
+
+        starts: the first frames of pieces that the model can go back to, the next one (what comes now) among them. A
+        piece that the watcher did not take is made anew by that.
+        """
 
     def stopped(self) -> bool:
         """Nobody wants more frames: end, and answer with what was made."""

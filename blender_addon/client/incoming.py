@@ -37,6 +37,7 @@ class Incoming:
     def __init__(self, ahead: int):
         self.ahead = ahead
         self.received = self.played = 0
+        self._keep: int | None = None  # frames that stay, while others may be sent anew
         self._pieces: deque[Piece] = deque()
         self._arrived = threading.Condition()
 
@@ -45,6 +46,8 @@ class Incoming:
         piece = _piece(message)
         with self._arrived:
             last = piece.first + piece.frames
+            if self._keep is not None and self._keep <= piece.first < self.received:
+                self._forget(piece.first)
             if piece.first != self.received or last > protocol.MAX_STREAM_FRAMES:
                 raise protocol.ProtocolError("The backend sent frames that do not follow the last ones.")
             if last > self.played + self.ahead:
@@ -53,8 +56,20 @@ class Incoming:
             self._pieces.append(piece)
             self._arrived.notify_all()
 
+    def keep(self, frames: "int | None") -> None:
+        """The backend may go back once, and send anew what comes after so many frames; None: it may not."""
+        with self._arrived:
+            self._keep = frames
+
+    def _forget(self, first: int) -> None:
+        """What was not taken yet is gone from frame ``first`` on; who took it sees by the next piece."""
+        self._keep = None
+        self.received = first
+        self._pieces = deque(shortened(piece, first) for piece in self._pieces if piece.first < first)
+
     def take(self) -> list[Piece]:
-        """What has arrived since the last call."""
+        """What has arrived since the last call. A piece that begins before the end of the last one takes the place of
+        what was there."""
         with self._arrived:
             pieces = list(self._pieces)
             self._pieces.clear()
@@ -80,6 +95,13 @@ class Incoming:
         protocol.check_number(header.get("seed"), "The seed", 0, protocol.MAX_SEED, integer=True)
         if frames != self.received:
             raise protocol.ProtocolError(f"The backend sent {self.received} frames and says that it was {frames}.")
+
+
+def shortened(piece: Piece, end: int) -> Piece:
+    """``piece`` without its frames from number ``end`` on."""
+    count = min(piece.frames, end - piece.first)
+    arrays = {name: getattr(piece, name)[:count] for name in ("rotations", "translation", "contacts")}
+    return piece._replace(**arrays)
 
 
 def _piece(message: protocol.Message) -> Piece:

@@ -129,9 +129,10 @@ class Session:
 
     # --- a stream that runs; all of them are harmless when it has ended already
 
-    def steer(self, job: Job, prompt: str) -> None:
+    def steer(self, job: Job, prompt: str, keep: "int | None" = None) -> None:
         """From the next frames on the stream follows ``prompt``; should it be too late, ``job.refused`` says so.
-        Raises protocol.ProtocolError for what is no prompt."""
+        keep: frames that stay; those that came after them are made anew. Raises protocol.ProtocolError for what is no
+        prompt."""
         prompt = protocol.clean_prompt(prompt)
         with self._lock:
             job.refused = ""
@@ -145,6 +146,9 @@ class Session:
                 number = next(self._ids)
                 self._steers[number] = job
                 fields = {"type": protocol.STEER, "id": number, "target": job.id, "prompt": prompt}
+                if keep is not None:
+                    fields["keep"] = keep
+                    job.incoming.keep(keep)
                 self._link.send(protocol.encode(fields))
 
     def stop(self, job: Job) -> None:
@@ -246,6 +250,7 @@ class Session:
             steered = self._steers.pop(message.id, None)
             if steered is not None and message.type == protocol.ERROR:
                 steered.refused = str(message.header.get("message") or "The new prompt was not taken.")
+                steered.incoming.keep(None)
             job = self._jobs.get(message.id)
             if job is None:
                 return  # an ack of a cancel, or a late reply to a job that is over

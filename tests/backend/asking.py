@@ -46,5 +46,8 @@ class Audience:
     def prompt(self):
         return self.says[max(at for at in self.says if at <= self.frames)]
 
+    def back_to(self, starts):
+        return None
+
     def stopped(self):
         return self.frames >= self.stop_at

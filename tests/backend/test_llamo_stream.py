@@ -76,6 +76,28 @@ def test_the_sentence_changes_while_it_runs(make_llamo):  # noqa: F811
     assert steps[23] < 5 * np.median(steps) + 0.05  # no jump where the new sentence begins
 
 
+def test_it_goes_back_and_goes_on_from_there(make_llamo):  # noqa: F811
+    """What stays is untouched, what follows joins it, as if the frames in between had never been."""
+    model = make_llamo()
+    plain = watch(model, Audience()).motions[0]
+    asked = []
+
+    def back(starts):
+        asked.append(starts)
+        return 24 if len(asked) == 11 else None  # after 40 frames
+
+    watcher = Audience()
+    watcher.back_to = back
+    result = watch(model, watcher)
+    assert asked[10] == list(range(0, 44, 4)) and asked[11] == list(range(0, 32, 4))
+    made = result.motions[0]
+    assert made.frames == 60 and same(made.slice(0, 24), plain.slice(0, 24), 1e-5) and result.segments == [0]
+    steps = np.linalg.norm(np.diff(made.translation, axis=0), axis=-1)
+    assert steps[23] < 5 * np.median(steps) + 0.05
+    told = [24, 40]  # frames that the watcher got before and after it
+    assert same(join(watcher.pieces[: told[0] // 4] + watcher.pieces[told[1] // 4 :]), made)
+
+
 def test_it_goes_on_until_it_is_stopped(make_llamo):  # noqa: F811
     model = make_llamo(window=12, recall=5)
     result = watch(model, Audience(stop_at=200), seconds=None)

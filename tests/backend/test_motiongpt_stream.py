@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from backend.codecs.streaming import join
 from backend.errors import BackendError
 from backend.models.interface import GenerateRequest
-from tests.backend.asking import Audience, ask, never, quiet
+from tests.backend.asking import Audience, ask, never, quiet, same
 
 
 def stream(motiongpt, watcher, seconds=3.0, cancelled=never):
@@ -37,6 +38,23 @@ def test_a_watcher_may_stop_and_a_long_stream_goes_on(motiongpt):
     watcher = Audience(stop_at=340)
     made = stream(motiongpt, watcher, seconds=20.0)
     assert 340 <= made.motions[0].frames < 340 + 17
+
+
+def test_it_goes_back_and_goes_on_from_there(motiongpt):
+    plain = stream(motiongpt, Audience()).motions[0]
+    asked = []
+
+    def back(starts):
+        asked.append(starts)
+        return 32 if len(asked) == 5 else None  # after 64 frames
+
+    watcher = Audience()
+    watcher.back_to = back
+    made = stream(motiongpt, watcher).motions[0]
+    assert asked[4] == [0, 16, 32, 48, 64] and asked[5][-1] == 48
+    assert made.frames == 90 and same(made.slice(0, 32), plain.slice(0, 32), 1e-5)
+    assert not same(made.slice(32, 90), plain.slice(32, 90), 1e-3)
+    assert same(join(watcher.pieces[:2] + watcher.pieces[4:]), made)
 
 
 def test_a_stream_of_no_length_goes_on_beyond_every_answer(motiongpt):

@@ -225,6 +225,31 @@ def test_the_frame_goes_on_by_itself_and_never_back(streaming, mannequin):
     )
 
 
+def test_a_new_prompt_holds_from_what_has_keys_on(streaming, mannequin):
+    """Three seconds are made ahead; those without keys are made anew, and the ones with keys stay."""
+    playing = begin(mannequin)
+    tick_until(lambda: playing.head > 20 and playing.buffered > 2.2)
+    laid, head = playing.laid, playing.head
+    playing.steer("a person runs")
+    frames = []
+    tick_until(lambda: frames.append(bpy.context.scene.frame_current) or playing.prompt == "a person runs")
+    heard = playing.prompts[1]["first"]
+    assert frames == sorted(frames) and laid <= heard <= laid + 8 < head + 45 and playing.empties == 0
+    tick_until(lambda: playing.head > heard + 20)
+    playing.steer("a person walks")
+    playing.steer("a person runs")  # before the first of them was heard
+    tick_until(lambda: playing.head > heard + 90)
+    playing.stop()
+    tick_until_done()
+    take = takes.read(commit.pending(mannequin).action)[0]
+    streamed = [(part["prompt"], part["first"]) for part in take.recipe["streamed"]]
+    assert streamed[:2] == [("a person walks", 0), ("a person runs", heard)]
+    path = takes.motion(commit.pending(mannequin).action, take.id).translation[:, 2]
+    speed = np.diff(path) * 30
+    assert speed[: heard - 2].max() < 1.5 < 2.5 < speed[heard + 2 : heard + 15].min()
+    assert speed.min() > 0.5 and speed.max() < 5, "the motion jumps where it was made anew"
+
+
 def test_an_empty_buffer_is_waited_for_and_said(streaming, mannequin):
     streaming(delay=0.6)  # 13 frames a second
     playing = begin(mannequin)

@@ -83,6 +83,8 @@ class StubModel:
                 raise BackendError("cancelled", "The job was cancelled.", retryable=True)
             if "slow" in request.prompt:
                 time.sleep(0.05)
+            back = watcher.back_to([*range(0, made, size), made])
+            made = made if back is None else back
             sentence = watcher.prompt()
             frames = min(size, wanted - made)
             rotations = np.zeros((frames, 22, 4))

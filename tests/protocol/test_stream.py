@@ -82,7 +82,7 @@ def test_a_slow_watcher_costs_no_memory(stub):
 
     session = stub()
     job = stream(session, "walk")
-    wait_until(lambda: job.incoming.received == protocol.AHEAD - 4)
+    wait_until(lambda: job.incoming.received > protocol.AHEAD - 8)
     held = memory()
     pieces = 0
     for played in range(0, 6000, 40):
@@ -111,6 +111,44 @@ def test_a_new_prompt_is_followed(stub):
     assert path[:, 2] == pytest.approx(np.arange(job.header["frames"]) / 30), (
         "the new part is not where the old one ends"
     )
+
+
+def test_a_new_prompt_in_place_of_what_was_not_played(stub):
+    """The model, which waits because it is far ahead, goes back to the frames that stay."""
+    session = stub()
+    job = stream(session, "walk")
+    wait_until(lambda: job.incoming.received > protocol.AHEAD - 8)
+    session.played(job, 10)
+    session.steer(job, "now turn left", keep=20)
+    wait_until(lambda: any(piece.prompt == "now turn left" for piece in job.incoming._pieces))
+    pieces = job.incoming.take()
+    at = next(index for index, piece in enumerate(pieces) if piece.prompt == "now turn left")
+    assert frames(pieces[:at]) == pieces[at].first == 24  # the first that the model can go back to
+    session.steer(job, "run", keep=32)  # of what was taken already
+    wait_until(lambda: any(piece.prompt == "run" for piece in job.incoming._pieces))
+    later = next(piece for piece in job.incoming.take() if piece.prompt == "run")
+    assert later.first == 32
+    session.stop(job)
+    assert wait(job).state == DONE, job.error
+    told = [(0, "walk"), (24, "now turn left"), (32, "run")]
+    assert [(part["first"], part["prompt"]) for part in job.header["prompts"]] == told
+    path = np.concatenate([piece.translation for piece in pieces])[:32]
+    assert (path[:24, 0] == 1).all() and (path[24:, 0] == 3).all() and path[:, 2] == pytest.approx(np.arange(32) / 30)
+
+
+def test_nothing_that_was_played_is_made_anew(stub):
+    session = stub()
+    job = stream(session, "walk")
+    wait_until(lambda: job.incoming.received >= 40)
+    session.played(job, 40)
+    session.steer(job, "run", keep=10)
+    wait_until(lambda: job.refused)
+    assert "40 frames have been played" in job.refused
+    received = job.incoming.received
+    session.played(job, received)
+    wait_until(lambda: job.incoming.received > received)  # it goes on as it was
+    job.cancel()
+    assert wait(job).state == CANCELLED
 
 
 def test_a_prompt_that_is_none_is_refused_and_the_stream_goes_on(stub):

@@ -74,6 +74,10 @@ class Rollout:
         self.keys, self.seen = self.read_sentences(sentences)
         self._begin(self.config.recall_changed)
 
+    def go_back(self, history: Tensor) -> None:
+        """To where ``self.history`` was ``history``; :meth:`say` has to follow."""
+        self.history, self.sentences = history, []
+
     def _begin(self, recall: int) -> None:
         self.history = self.history[:, -recall:]
         self.context = Context(self.expert, self.keys, self.seen, self.config.window + 1)

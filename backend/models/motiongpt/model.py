@@ -15,8 +15,8 @@ from backend.models import actions, asked, choosing, reading
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress, Watcher
 from backend.models.momug.conditions import Conditions
 from backend.models.motiongpt import poses, sampling
-from backend.models.motiongpt.config import MotionGPTConfig
 from backend.models.motiongpt.answers import Answers
+from backend.models.motiongpt.config import MotionGPTConfig
 from backend.models.motiongpt.network import MotionTokens
 from backend.models.motiongpt.text_half import TextHalf
 from backend.models.motiongpt.words import write_captions
