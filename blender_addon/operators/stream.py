@@ -71,8 +71,8 @@ class _LiveOperator(Polled):
 
 
 class MOMUG_OT_steer(_LiveOperator, bpy.types.Operator):
-    """Let the motion go on with the prompt that stands in the field now. It follows after the seconds that are made \
-ahead"""
+    """Let the motion go on with the prompt that stands in the field now. It follows after the second that has its \
+keys already"""
 
     bl_idname = "momug.steer"
     bl_label = "Now Do This"
