@@ -214,7 +214,7 @@ def why_no_poses(frames: "Sequence[int]", span: "tuple[int, int] | None", model:
     most = info.get("max_poses")
     if most and len(frames) > most:
         label = info.get("label") or model
-        return f"{label} meets at most {most} given poses, not {len(frames)}: switch some off, or choose another model"
+        return f"Too many poses for {label} ({len(frames)}, at most {most}): switch some off, or choose another model"
     return ""
 
 
@@ -300,7 +300,7 @@ def _give_poses(asked: Wish, given_poses: "Mapping[int, Pose]", pace: float) -> 
         if at in taken:
             told = (
                 f"The poses at frames {taken[at]} and {frame} are at the same time for the model "
-                f"({at / protocol.FPS:.2f} s), which makes {protocol.FPS} frames a second."
+                f"({at / protocol.FPS:.2f} s): its frame rate is {protocol.FPS}."
             )
             raise Error("bad_request", told, "Remove one of them, or move them apart.")
         taken[at] = frame

@@ -300,7 +300,7 @@ def test_poses_that_cannot_be_met_are_said_before_anything_is_asked(fake, settin
     settings.range_end = 100
     assert bpy.ops.momug.generate.poll()
     monkeypatch.setattr(service, "model_info", lambda name: {"name": name, "label": "Few", "max_poses": 1})
-    assert "Few meets at most 1 given poses, not 2" in why_refused(bpy.ops.momug.generate)
+    assert "Too many poses for Few (2, at most 1)" in why_refused(bpy.ops.momug.generate)
 
 
 def test_poses_belong_to_their_armature(fake, settings, mannequin):
