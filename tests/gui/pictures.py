@@ -290,20 +290,45 @@ def backend_panel(window: Window):
     window.do("addon('installation').look_again()")
     window.expand(BACKEND)
     act(window, "plan_installation")
-    window.until("addon('installation').the_installer().state == 'planned'")
+    worker = "addon('installation').the_installer()"
+    window.until(f"{worker}.state == 'planned'")
     planned = shot(window, "plan")
-    act(window, "forget_plan")
-    window.until("addon('installation').the_installer().state == 'idle'")
+    act(window, "install_backend")  # a real one, from the package index that pip knows; ended before much has come
+    window.until(f"{worker}.phase == 'download' and {worker}.fraction > 0.02")
+    installing = shot(window, "installing")
+    act(window, "cancel_installation")
+    window.until(f"not {worker}.busy")
+    cancelled = shot(window, "cancelled")
     window.do("addon('preferences').get().log_folder = 'MoMug logs'")
     backend(window)
     window.do("addon('installation').look_again()")
     act(window, "load_backend")
     window.until("addon('service').current() is not None and addon('service').current().state == 'ready'")
     loaded = shot(window, "loaded")
+    act(window, "add_mannequin")
+    working = busy(window, "working", "generate")
     backend(window, "die_start")
     act(window, "load_backend")
     window.until("addon('installation').state().code == 'failed'")
-    return [planned, loaded, shot(window, "failed")]
+    return [planned, installing, cancelled, loaded, working, shot(window, "failed")]
+
+
+@picture("character")
+def character(window: Window):
+    window.expand(CHARACTER, PROMPT)
+    nobody = shot(window, "nobody")
+    for _ in range(2):
+        act(window, "add_mannequin")
+    window.do("bpy.ops.object.armature_add(location=(2, 0, 0)); bpy.context.object.name = 'Car'")
+    window.do("[thing.select_set(thing.type == 'ARMATURE') for thing in bpy.data.objects]")
+    window.do("bpy.context.scene.momug.armature = None")
+    window.do("bpy.context.view_layer.objects.active = bpy.data.objects['Mannequin']")
+    prompt(window, WORDS)
+    several = shot(window, "several")
+    working = busy(window, "busy", "generate")
+    window.do("[thing.select_set(thing.name == 'Car') for thing in bpy.data.objects]")
+    window.do("bpy.context.view_layer.objects.active = bpy.data.objects['Car']")
+    return [nobody, several, working, shot(window, "unusable")]
 
 
 @picture("narrow")

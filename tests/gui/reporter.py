@@ -7,6 +7,7 @@ mouse and key events that were sent before it.
 """
 
 import json
+import math
 import os
 import queue
 import sys
@@ -134,6 +135,47 @@ def hand(name: str = "left_wrist") -> "list[float]":
     figure = armature()
     bone = addon("results").map_health(figure).mapping.bone(name)
     return list(figure.matrix_world @ figure.pose.bones[bone].head)
+
+
+JOINTS = [f"{side}_{joint}" for side in ("left", "right") for joint in ("ankle", "shoulder", "elbow", "wrist")]
+
+
+def here():
+    """The 3D view, for operators."""
+    return bpy.context.temp_override(window=bpy.context.window_manager.windows[0], area=area(), region=region("WINDOW"))
+
+
+def shown(frame: int) -> "dict[str, list[float]]":
+    """Where the joints are at a frame, in the world."""
+    bpy.context.scene.frame_set(frame)
+    return {name: hand(name) for name in ("pelvis", *JOINTS)}
+
+
+def heights() -> "dict[str, float]":
+    """The same heights now, and that of the lowest bone."""
+    figure = armature()
+    ends = [figure.matrix_world @ end for bone in figure.pose.bones for end in (bone.head, bone.tail)]
+    return {name: hand(name)[2] for name in ("pelvis", *JOINTS)} | {"ground": min(end.z for end in ends)}
+
+
+def twists(frame: int) -> "dict[str, float]":
+    """How far, in degrees, the bones of the arms are turned about their own length against their rest."""
+    bpy.context.scene.frame_set(frame)
+    figure, mapping = armature(), addon("results").map_health(armature()).mapping
+    bases = {name: figure.pose.bones[mapping.bone(name)].matrix_basis.to_quaternion() for name in JOINTS}
+    turned = {name: math.degrees(2 * math.atan2(basis.y, basis.w)) for name, basis in bases.items()}
+    return {name: (turn + 180) % 360 - 180 for name, turn in turned.items() if "ankle" not in name}
+
+
+def solid() -> None:
+    """Show the armature, with its mesh, from the side and the front, in full."""
+    space = area().spaces.active
+    space.shading.type, space.overlay.show_overlays = "SOLID", True
+    armature().show_in_front = True
+    with here():
+        bpy.ops.view3d.view_axis(type="FRONT")
+        bpy.ops.view3d.view_orbit(type="ORBITRIGHT", angle=0.7)
+        bpy.ops.view3d.view_selected()
 
 
 def told_while_working() -> "list[str]":

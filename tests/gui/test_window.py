@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from figures import mixamo_names
@@ -179,25 +180,64 @@ def test_every_section_opens(window):
     window.expand("MOMUG_PT_character", "MOMUG_PT_motion", "MOMUG_PT_result", "MOMUG_PT_caption")  # as it was
 
 
-def test_a_stranger_with_a_mixamo_character_and_the_real_model(window):
-    if environment.backend_python() is None or not base_model.base_is_ready():
-        pytest.skip("the model's environment is not set up: python3 build.py setup")
+def own_character(window) -> None:
+    """Our own figure with Mixamo's names, added by its button."""
     window.press("momug.add_mannequin")
     window.do(f"names = {mixamo_names()!r}")
     window.do("for bone in armature().data.bones: bone.name = names[bone.name]")
+
+
+def someone_elses_character(window, shared, name: str) -> None:
+    """A character of other people, brought in as by File > Import, with its armature selected."""
+    files = sorted((shared / "rigs" / name).glob("rig.*"))
+    if not files:
+        pytest.skip(f"no rig {name} in the sample data")
+    window.do("import importlib; reading = importlib.import_module('momug.scene.import_rig')")
+    window.do(f"with here(): figure = reading.import_rig({str(files[0])!r})")
+    window.do("figure.animation_data_clear(); bpy.context.view_layer.objects.active = figure; figure.select_set(True)")
+    window.do("with here(): bpy.ops.view3d.view_axis(type='FRONT'); bpy.ops.view3d.view_all()")
+
+
+@pytest.mark.parametrize("character", ["our own", "kenney_medium", "mpfb_mixamo"])
+def test_a_stranger_with_a_mixamo_character_and_the_real_model(window, request, character):
+    if environment.backend_python() is None or not base_model.base_is_ready():
+        pytest.skip("the model's environment is not set up: python3 build.py setup")
+    if character == "our own":
+        own_character(window)
+    else:
+        someone_elses_character(window, request.getfixturevalue("shared"), character)
     window.do("armature().name = 'Hero'; bpy.context.scene.momug.armature = None")
     window.do("addon('preferences').get().backend_command = ''")
-    start = window.ask("hand('pelvis')")
+    rest = window.ask("heights()")
     window.type_into(".momug.prompt", "a person walks forward")
     window.press("momug.generate(")
     window.until("take() or addon('runtime').status().failed", patience=900)
     assert window.ask("take()"), window.ask("status()")
-    last = window.ask("take()")[2]
+    _, first, last, _ = window.ask("take()")
     window.press("momug.accept")
     window.until("take()[0] == 'accepted'")
-    window.do(f"bpy.context.scene.frame_set({last})")
-    end = window.ask("hand('pelvis')")
-    assert start[1] - end[1] > 1.0, f"facing -Y, it walked from {start} to {end}"
+    start, end = (window.ask(f"shown({frame})") for frame in (first, last))
+    photograph(window, f"stranger-{character}", (first + last) // 2)
+
+    hips = rest["pelvis"] - rest["ground"]
+    assert start["pelvis"][1] - end["pelvis"][1] > hips, f"facing -Y, it walked from {start} to {end}"
+    for frame in range(first, last + 1, 4):
+        now = window.ask(f"shown({frame})")
+        for side in ("left", "right"):
+            assert now[f"{side}_wrist"][2] < now[f"{side}_shoulder"][2], f"frame {frame}: an arm is up"
+        lowest = min(now[f"{side}_ankle"][2] - rest[f"{side}_ankle"] for side in ("left", "right"))
+        assert abs(lowest) < 0.08 * hips, f"frame {frame}: no foot is on the ground"
+        turned = {joint: turn for joint, turn in window.ask(f"twists({frame})").items() if abs(turn) > 100}
+        assert not turned, f"frame {frame}: twisted by {turned} degrees"
     window.press("momug.caption(")
     caption = window.until("addon('results').caption_of(armature())", patience=900)
     assert "walk" in caption or "step" in caption, caption
+
+
+def photograph(window, name: str, frame: int) -> None:
+    """The whole window with the character in it, for whoever wants to look: in the folder MOMUG_PICTURES."""
+    folder = os.environ.get("MOMUG_PICTURES")
+    if folder:
+        window.do(f"bpy.context.scene.frame_set({frame}); solid()")
+        window.redrawn()
+        window.picture(Path(folder) / f"{name}.png", sidebar=False)

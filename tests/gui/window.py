@@ -22,6 +22,7 @@ TABS = 22  # pixels of the column of tabs
 PATIENCE = 60.0  # seconds for anything: only a hang takes that long
 FIRST_HEADER, HEADER = 15, 28  # pixels from the sidebar's top to the first header, from one closed section to the next
 STEP = 14  # pixels between two looks of the pointer; a button is 20 high
+AROUND = 20  # looks up and down from where a button was met, before any further away
 
 
 class Lost(AssertionError):
@@ -271,20 +272,20 @@ class Window:
         columns = [left + int(inside * place) for place in (0.4, 0.8, 0.15, 0.6, 0.88, 0.93)]
         rows = list(range(top + 4, top + height, STEP))
         met = [place for told, place in self._places.items() if wanted in told]
+        if near := met[-1] if met else self._pressed:
+            rows.sort(key=lambda row: abs(row - near[1]))
         if met:
-            columns = [met[-1][0], *(column for column in columns if column != met[-1][0])]
-        near = met[-1] if met else self._pressed
-        if near:
-            rows = [near[1], *sorted(rows, key=lambda row: abs(row - near[1]))]
-        for x in columns:
-            for y in rows:
-                self.point(x, y)
-                told = self.ask("hover()")
-                if told:
-                    self._places.pop(told, None)
-                    self._places[told] = x, y
-                if wanted in told:
-                    return x, y
+            columns = [near[0], *columns]
+            rows = [near[1], *rows]
+        around = AROUND if near else len(rows)
+        for x, y in [(x, y) for part in (rows[:around], rows[around:]) for x in columns for y in part]:
+            self.point(x, y)
+            told = self.ask("hover()")
+            if told:
+                self._places.pop(told, None)
+                self._places[told] = x, y
+            if wanted in told:
+                return x, y
         raise Lost(f"no button '{wanted}' in the sidebar")
 
     def press(self, wanted: str) -> None:
