@@ -15,6 +15,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from .. import paths
+
 NAME = "manifest.jsonl"
 PART = ".momug-"  # how the names of unfinished files begin
 RUNNING, RETRY, FAILED, DONE = "running", "retry", "failed", "done"
@@ -130,19 +132,9 @@ def _locked(path: Path):
     """An open file that no other process can lock as long as it is open, however its holder ends."""
     opened = open(path, "a+b")
     try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            opened.seek(0)
-            msvcrt.locking(opened.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError) as error:
-        opened.close()
-        raise Busy(f"Another run is writing into {path.parent}.") from error
-    except OSError:
+        if paths.try_lock(opened):
+            return opened
+        raise Busy(f"Another run is writing into {path.parent}.")
+    except BaseException:
         opened.close()
         raise
-    return opened

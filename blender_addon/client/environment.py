@@ -152,18 +152,9 @@ def set_up_lock(progress: Callable[[str], None]) -> Iterator[None]:
 
 def _try_lock(file) -> bool:
     try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return paths.try_lock(file)
     except OSError:
         return False
-    return True
 
 
 def read_record(folder: Path) -> dict:
