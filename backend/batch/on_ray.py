@@ -84,9 +84,20 @@ def connect(ray: Any, address: str) -> None:
             if address != "auto":
                 raise
             ray.init(include_dashboard=False, **options)
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError, ray.exceptions.RayError) as error:
+        if _wants_token(error):
+            hint = "Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to what `ray get-auth-token` says on its head."
+            raise BackendError("bad_request", f"The Ray cluster at {address} asks for a token.", hint) from error
         reason = str(error).split("\n")[0].rstrip(".")
         raise BackendError("bad_request", f"There is no Ray cluster at {address}: {reason}.") from error
+
+
+def _wants_token(error: BaseException | None) -> bool:
+    """Is this, or what it came from, Ray's AuthenticationError? (``ray start`` asks for a token where there is one, and
+    who gives an address has to say that he has it.)"""
+    while error is not None and type(error).__name__ != "AuthenticationError":
+        error = error.__cause__
+    return error is not None
 
 
 def _reachable(address: str) -> None:

@@ -179,3 +179,20 @@ def test_no_cluster_is_one_sentence(tmp_path):
         with pytest.raises(BackendError) as caught:
             run.run(table, settings, say=lambda line: None, pool=on_ray.pool(address))
         assert caught.value.message == f"There is no Ray cluster at {address}."
+
+
+def test_a_cluster_that_asks_for_a_token_is_told_apart(monkeypatch):
+    class AuthenticationError(Exception):
+        pass
+
+    def refuse(**_):
+        try:
+            raise RuntimeError("no GCS") from AuthenticationError("missing")
+        except RuntimeError as error:
+            raise ConnectionError("Failed to connect") from error
+
+    monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.setattr(on_ray, "_reachable", lambda address: None)
+    with pytest.raises(BackendError, match="asks for a token") as caught:
+        on_ray.connect(ray, "10.0.0.5:6379")
+    assert "RAY_AUTH_MODE=token" in caught.value.hint
