@@ -17,7 +17,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import bpy  # noqa: E402
 import numpy as np  # noqa: E402
-from blender.scenes import empty  # noqa: E402
+from blender.scenes import empty, pixels_of, rigify  # noqa: E402
 from figures import walk  # noqa: E402
 
 from blender_addon.retarget import CanonicalMotion, retarget  # noqa: E402
@@ -38,14 +38,6 @@ def metarig() -> bpy.types.Object:
     return bpy.context.object
 
 
-def generated() -> bpy.types.Object:
-    """The control rig that Rigify makes of its smaller template."""
-    bpy.ops.preferences.addon_enable(module="rigify")
-    bpy.ops.object.armature_basic_human_metarig_add()
-    bpy.ops.pose.rigify_generate()
-    return bpy.context.object
-
-
 def read(path: Path | None) -> CanonicalMotion:
     """The motion of the animated character in a file, or a walk that is made here."""
     if path is None:
@@ -57,8 +49,8 @@ def read(path: Path | None) -> CanonicalMotion:
 def characters(folder: Path | None) -> dict[str, tuple]:
     """Name -> (what makes the armature, options of retarget)."""
     found = {"mannequin": (mannequin.add, {}), "Rigify metarig": (metarig, {})}
-    found["Rigify, FK"] = (generated, {})
-    found["Rigify, IK"] = (generated, {"ik_legs": True, "ik_arms": True})
+    found["Rigify, FK"] = (rigify, {})
+    found["Rigify, IK"] = (rigify, {"ik_legs": True, "ik_arms": True})
     for path in sorted(folder.rglob("*")) if folder else ():
         if path.suffix.lower() in READABLE:
             name = path.parent.name if path.stem == "rig" else path.stem
@@ -104,16 +96,6 @@ def backwards(motion: CanonicalMotion, side: str) -> float:
     """How far a knee bends forwards, degrees: its turn about the canonical X axis, where that is negative."""
     q = motion.rotations[:, canonical.INDEX[f"{side}_knee"]]
     return float(max(0.0, -np.degrees(2.0 * np.arctan2(q[:, 1] * np.sign(q[:, 0]), np.abs(q[:, 0]))).min()))
-
-
-def pixels_of(path: Path) -> np.ndarray:
-    """A picture (height,width,4), top row first."""
-    image = bpy.data.images.load(str(path))
-    pixels = np.empty(len(image.pixels), dtype=np.float32)
-    image.pixels.foreach_get(pixels)
-    pixels = pixels.reshape(image.size[1], image.size[0], 4)[::-1]
-    bpy.data.images.remove(image)
-    return pixels
 
 
 def stacked(rows: list[list[Path]], out: Path) -> None:

@@ -33,6 +33,25 @@ def build(rig: Rig, name: str = "figure") -> bpy.types.Object:
     return armature
 
 
+def rigify() -> bpy.types.Object:
+    """The control rig that Rigify makes of its smaller template, in an empty file."""
+    empty()
+    bpy.ops.preferences.addon_enable(module="rigify")
+    bpy.ops.object.armature_basic_human_metarig_add()
+    bpy.ops.pose.rigify_generate()
+    return next(item for item in bpy.data.objects if item.type == "ARMATURE" and item.name != "metarig")
+
+
+def pixels_of(path) -> np.ndarray:
+    """A picture (height,width,4), top row first."""
+    image = bpy.data.images.load(str(path))
+    pixels = np.empty(len(image.pixels), dtype=np.float32)
+    image.pixels.foreach_get(pixels)
+    pixels = pixels.reshape(image.size[1], image.size[0], 4)[::-1]
+    bpy.data.images.remove(image)
+    return pixels
+
+
 def world_heads(armature: bpy.types.Object, frames) -> dict[str, np.ndarray]:
     """Bone name -> world path (T,3) of its head, as Blender evaluates it."""
     scene = bpy.context.scene

@@ -7,6 +7,7 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
+from blender import scenes  # noqa: E402
 from blender.round_trips import animate, differences, motion  # noqa: E402
 from blender.scenes import bone_matrices, build, empty, world_heads  # noqa: E402
 from figures import figure, mixamo_names, walk  # noqa: E402
@@ -67,12 +68,8 @@ def test_ik_limbs_with_poles(angle):
 @pytest.fixture(scope="module")
 def rigify(tmp_path_factory):
     """A file with Rigify's basic human, generated."""
-    empty()
-    bpy.ops.preferences.addon_enable(module="rigify")
-    bpy.ops.object.armature_basic_human_metarig_add()
-    bpy.ops.pose.rigify_generate()
+    scenes.rigify().name = "generated"
     path = tmp_path_factory.mktemp("rigify") / "rigify.blend"
-    bpy.context.object.name = "generated"
     bpy.ops.wm.save_as_mainfile(filepath=str(path))
     return path
 

@@ -6,6 +6,7 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import smpl_body  # noqa: E402
+from blender import scenes  # noqa: E402
 from blender.scenes import angle_between, build, empty, world_heads  # noqa: E402
 from figures import figure, mixamo_names, turn, walk, wild  # noqa: E402
 
@@ -117,11 +118,7 @@ def test_rotations_counted_from_smpls_zero_pose_pose_smpls_bones_alike(tmp_path)
 @pytest.fixture(scope="module")
 def rigify(tmp_path_factory):
     """A generated Rigify figure with a skin, animated by its controls, in a file."""
-    empty()
-    bpy.ops.preferences.addon_enable(module="rigify")
-    bpy.ops.object.armature_basic_human_metarig_add()
-    bpy.ops.pose.rigify_generate()
-    armature = bpy.context.object
+    armature = scenes.rigify()
     armature.name = "rig"
     body = bpy.data.objects.new("Body", bpy.data.meshes.new("Body"))
     body.data.from_pydata([(0, 0, 0), (1, 0, 0), (0, 0, 1)], [], [(0, 1, 2)])

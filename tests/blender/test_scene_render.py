@@ -5,7 +5,7 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-from blender.scenes import build, empty  # noqa: E402
+from blender.scenes import build, empty, pixels_of  # noqa: E402
 from figures import figure, mixamo_names, walk  # noqa: E402
 
 from blender_addon.retarget import retarget  # noqa: E402
@@ -17,15 +17,6 @@ from blender_addon.scene import keys, mannequin, render, stage  # noqa: E402
 def animate(armature, motion):
     plain = armatures.read_rig(armature)
     return keys.write_action(armature, retarget(motion, plain, match(plain.bones), 30.0), "motion", 1)
-
-
-def picture(path) -> np.ndarray:
-    image = bpy.data.images.load(str(path))
-    pixels = np.empty(len(image.pixels), dtype=np.float32)
-    image.pixels.foreach_get(pixels)
-    pixels = pixels.reshape(image.size[1], image.size[0], 4)[::-1]
-    bpy.data.images.remove(image)
-    return pixels
 
 
 @pytest.mark.parametrize("maker", [mannequin.add, lambda: build(figure(mixamo_names(), scale=100.0))])
@@ -40,7 +31,7 @@ def test_contact_sheet(tmp_path, maker):
     )
     assert {kind: len(getattr(bpy.data, kind)) for kind in before} == before
     assert bpy.context.scene.frame_current == 5
-    sheet = picture(path)
+    sheet = pixels_of(path)
     assert path.name == "sheet.png"
     assert sheet.shape[1] == 243 and sheet.shape[0] > 303
     title = sheet[: sheet.shape[0] - 303]

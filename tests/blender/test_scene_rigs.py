@@ -7,7 +7,7 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-from blender.scenes import angle_between, empty, world_heads  # noqa: E402
+from blender.scenes import angle_between, empty, rigify, world_heads  # noqa: E402
 from figures import walk  # noqa: E402
 
 from blender_addon.retarget import retarget  # noqa: E402
@@ -65,17 +65,8 @@ def test_rigs_are_mapped_right(shared, name):
     assert np.isfinite(lowest)
 
 
-def generated(kind="human"):
-    """A Rigify rig made from one of Blender's own metarigs."""
-    empty()
-    bpy.ops.preferences.addon_enable(module="rigify")
-    getattr(bpy.ops.object, f"armature_{kind}_metarig_add")()
-    bpy.ops.pose.rigify_generate()
-    return next(o for o in bpy.data.objects if o.type == "ARMATURE" and o.name != "metarig")
-
-
 def test_generated_rigify_rig_has_its_deforming_bones_mapped_and_its_controls_named():
-    armature = generated("basic_human")
+    armature = rigify()
     found = armatures.bone_map(armature).require()
     assert found.family == "Rigify control rig"
     assert all(found.bone(joint).startswith("DEF-") and armature.data.bones[found.bone(joint)].use_deform

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from wheel_shop import Shop, sha256
+from wheel_shop import sha256
 
 from blender_addon.client import bring_python, environment, interpreters
 from blender_addon.client.environment import EnvironmentProblem
@@ -25,13 +25,6 @@ FAILS = """#!/bin/sh
 echo "error: Failed to download https://example.org: dns error: failed to lookup address: Name or service not known" >&2
 exit 2
 """
-
-
-@pytest.fixture
-def shop(tmp_path):
-    found = Shop(tmp_path / "shop")
-    yield found
-    found.close()
 
 
 @pytest.fixture

@@ -3,17 +3,10 @@
 import urllib.error
 
 import pytest
-from wheel_shop import Shop, sha256, write_wheel
+from wheel_shop import sha256, write_wheel
 
 from blender_addon.client import download, sources
 from blender_addon.client.problems import EnvironmentProblem
-
-
-@pytest.fixture
-def shop(tmp_path):
-    found = Shop(tmp_path / "shop")
-    yield found
-    found.close()
 
 
 @pytest.fixture

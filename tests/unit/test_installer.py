@@ -9,20 +9,13 @@ import time
 
 import pytest
 from waiting import PATIENCE, wait_until
-from wheel_shop import PACKAGES, TORCH, Shop, write_extension, write_wheel
+from wheel_shop import PACKAGES, TORCH, write_extension, write_wheel
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("bpy") is not None, reason="the same everywhere and slow: runs once, without Blender"
 )
 
 SLOW = "gguf"  # the wheel that takes its time
-
-
-@pytest.fixture
-def shop(tmp_path):
-    found = Shop(tmp_path / "shop")
-    yield found
-    found.close()
 
 
 @pytest.fixture
