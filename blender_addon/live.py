@@ -5,16 +5,15 @@ aside by the same means as for any result, and comes back bit for bit. Main thre
 """
 
 import time
-from collections import deque
 from dataclasses import replace
 
 import bpy
 import numpy as np
 
 from . import ask, commit, runtime, service, targets
+from .arrivals import Arrivals
 from .client import CANCELLED, DONE, FAILED, protocol
-from .client.incoming import Piece
-from .retarget import CanonicalMotion, given
+from .retarget import CanonicalMotion
 from .retarget import live as pieces
 from .rig import RigError
 from .scene import compat, keys, takes
@@ -24,7 +23,6 @@ from .staging import Stage
 BUFFER = 0.5  # seconds that must be there before the motion plays
 REFILL = 2.0  # and after it ran out: a model that is slower than the clock then plays on for longer at a time
 LAID = 1.0  # seconds of keys before the playhead; what has come beyond them waits
-RATE = 2.0  # seconds over which frames are counted
 
 LOADING, BUFFERING, PLAYING, WAITING, ENDING = "loading", "buffering", "playing", "waiting", "ending"
 
@@ -49,19 +47,13 @@ class Live:
         self.asked = fields["prompt"]  # the last sentence that was sent
         self.empties = 0  # how often the buffer ran out
         self.first_keys: float | None = None  # seconds from the request to the first keys on the rig
-        self.prompts: list[dict] = []
         self._frame_before = scene.frame_current
         self._stage = Stage(armature, scene, options, first, 0, only)
         self.fps = self._stage.fps
-        self._place = pieces.Placer(self._stage.start)
+        self.arrived = Arrivals(pieces.Placer(self._stage.start))
         self._rig = self._retargeting()
-        self._motions: list[CanonicalMotion] = []
-        self._queue: deque[CanonicalMotion] = deque()
-        self._received = 0
-        self._keep: int | None = None  # frames that came and stay, while a new prompt is on its way
         self._take = ""
         self._clock = 0.0
-        self._counted: deque[tuple[float, int]] = deque()
         self._over = False
 
     # --- what a panel shows
@@ -69,21 +61,17 @@ class Live:
     @property
     def buffered(self) -> float:
         """Seconds that have come and were not played yet."""
-        usable = self._received if self._keep is None else min(self._received, self._keep)
-        return max(0.0, usable / protocol.FPS - (self.head + 1) / self.fps)
+        return max(0.0, self.arrived.usable / protocol.FPS - (self.head + 1) / self.fps)
 
     @property
     def rate(self) -> float:
         """Frames of the motion that came in each of the last seconds, 30 when the model keeps up."""
-        if len(self._counted) < 2:
-            return 0.0
-        (since, before), (_, count) = self._counted[0], self._counted[-1]
-        return (count - before) / max(time.monotonic() - since, BUFFER)  # pieces may come in one go
+        return self.arrived.rate
 
     @property
     def prompt(self) -> str:
         """The sentence that the model follows in the frame that is played."""
-        return self._prompt_at((self.head + 1) * protocol.FPS / self.fps)
+        return self.arrived.prompt_at((self.head + 1) * protocol.FPS / self.fps, self.fields["prompt"])
 
     def words(self) -> str:
         """What happens now, for the panel."""
@@ -111,7 +99,7 @@ class Live:
             raise Error("bad_prompt", str(error)) from error
         if self.task.job.refused:
             raise Error("ending", self.task.job.refused)
-        self.asked, self._keep = protocol.clean_prompt(prompt), keep
+        self.asked, self.arrived.keep = protocol.clean_prompt(prompt), keep
 
     def stop(self) -> None:
         """No more frames; what was played stays as a take. Before the first one everything is as it was."""
@@ -141,9 +129,9 @@ class Live:
             self._put_back()
             return not job.finished
         for piece in job.incoming.take():
-            self._receive(piece)
+            self.arrived.add(piece, self._rig.received, self.asked)
         if now == DONE or job.refused:
-            self._keep = None  # nothing is made anew any more
+            self.arrived.keep = None  # nothing is made anew any more
         self.task.waits_for = busy
         if busy:
             self._clock = 0.0
@@ -160,7 +148,7 @@ class Live:
             self._play(now == DONE)
         if now != DONE:
             return True
-        return self.state != ENDING and (bool(self._queue) or (self.play and self.head < self.laid - 1))
+        return self.state != ENDING and (bool(self.arrived.queue) or (self.play and self.head < self.laid - 1))
 
     def apply(self, header: dict, _arrays: dict) -> list:
         """The request has ended well: what was played becomes a take like any other. Returns its actions."""
@@ -177,47 +165,6 @@ class Live:
             self._keep_after_failure()
 
     # --- frames that come
-
-    def _receive(self, piece: Piece) -> None:
-        if piece.first < self._received:
-            self._forget(piece.first)
-        if piece.prompt == self.asked:
-            self._keep = None
-        late = self._received - piece.first  # frames whose keys are there already
-        if late >= piece.frames:
-            return
-        motion = CanonicalMotion(
-            piece.rotations, piece.translation, piece.rest_offsets, piece.fps, np.clip(piece.contacts, 0.0, 1.0)
-        )
-        motion = given.part(self._place(motion), late, motion.frames)
-        if not self.prompts or self.prompts[-1]["prompt"] != piece.prompt:
-            self.prompts.append({"prompt": piece.prompt, "first": self._received})
-        self._motions.append(motion)
-        self._queue.append(motion)
-        self._received += motion.frames
-        now = time.monotonic()
-        self._counted.append((now, self._received))
-        while now - self._counted[0][0] > RATE and len(self._counted) > 2:
-            self._counted.popleft()
-
-    def _forget(self, first: int) -> None:
-        """What came from frame ``first`` on and has no keys yet is made anew."""
-        first = max(first, self._rig.received)
-        while self._received > first:
-            last = self._motions.pop()
-            self._queue.pop()
-            self._received -= last.frames
-            if self._received < first:
-                last = given.part(last, 0, first - self._received)
-                self._motions.append(last)
-                self._queue.append(last)
-                self._received = first
-        self.prompts = [part for part in self.prompts if part["first"] < first]
-        self._counted.clear()
-
-    def _prompt_at(self, frame: float) -> str:
-        held = [part["prompt"] for part in self.prompts if part["first"] <= frame]
-        return held[-1] if held else self.fields["prompt"]
 
     def _retargeting(self) -> pieces.Live:
         options = self.options
@@ -239,16 +186,18 @@ class Live:
             if found is None or found.take.id != self._take:
                 log.info("the motion on '%s' was taken away while it was made, and is laid anew", armature.name)
                 self._take, self.laid = "", 0
-                self._rig, self._queue = self._retargeting(), deque(self._motions)
+                self._rig = self._retargeting()
+                self.arrived.again()
         return armature
 
     def _lay(self, armature) -> None:
         """Keys for what has come, as far as it is needed now."""
         everything = not self.play or self.state == ENDING
-        while self._queue and (everything or self.laid <= self.head + LAID * self.fps):
-            if self._keep is not None and self._rig.received >= self._keep:
+        arrived = self.arrived
+        while arrived.queue and (everything or self.laid <= self.head + LAID * self.fps):
+            if arrived.keep is not None and self._rig.received >= arrived.keep:
                 return  # what comes next is about to be made anew
-            animation = self._rig.add(self._queue.popleft())
+            animation = self._rig.add(arrived.queue.popleft())
             if animation is None:
                 continue
             if not self._take:
@@ -269,7 +218,7 @@ class Live:
         options = replace(self.options, destination=takes.ACTION, reduce=False)
         recipe = {"prompt": self.fields["prompt"], "model": self.fields["model"], "seed": self.fields["seed"] or 0}
         made = commit.make(
-            armature, scene, [self._motions[0]], [recipe], options, frame_start=self.first, only=self.only,
+            armature, scene, [self.arrived.motions[0]], [recipe], options, frame_start=self.first, only=self.only,
             placed=True, animation=animation,
         )  # fmt: skip
         self._take = takes.read(made[0])[-1].id
@@ -289,7 +238,7 @@ class Live:
         wanted = int((now - self._clock) * self.fps)
         if wanted >= self.laid:
             wanted = self.laid - 1
-            if not complete and (self._keep is not None or not self._queue):
+            if not complete and (self.arrived.keep is not None or not self.arrived.queue):
                 self.state = WAITING
                 self.empties += 1
         if wanted > self.head:
@@ -334,10 +283,10 @@ class Live:
     def _keep_after_failure(self) -> None:
         """What has come stays on the rig, as far as anything has."""
         armature = self._armature()
-        if armature is None or not self._motions:
+        if armature is None or not self.arrived.motions:
             self._over = True
             return
-        self.state, self._keep = ENDING, None
+        self.state, self.arrived.keep = ENDING, None
         self._lay(armature)
         self.task.result = self._settle({"seed": self.fields["seed"] or 0, "warnings": []}, self.laid)
         self.task.kept = f"The {self.laid} frames that had come are on {armature.name}."
@@ -349,12 +298,12 @@ class Live:
         if armature is None:
             raise Error("gone", f"The armature '{self.target.name}' is gone, so its motion was not kept.")
         count = max(1, min(count, self.laid))
-        whole = pieces.joined(*self._motions)
+        whole = pieces.joined(*self.arrived.motions)
         at = (count - 1) * protocol.FPS / self.fps
         used = min(whole.frames, int(np.ceil(at - 1e-6) if self.fps > protocol.FPS else np.rint(at)) + 1)
         parts = (whole.rotations[:used], whole.translation[:used])
         whole = CanonicalMotion(*parts, whole.rest_offsets, whole.fps, whole.contacts[:used])
-        heard = [part for part in self.prompts if part["first"] < used]
+        heard = [part for part in self.arrived.prompts if part["first"] < used]
         recipe = ask.recipe(self._told(heard), header, whole, int(header["seed"]))
         recipe["streamed"] = heard
         seen = min(max(self.head, 0), count - 1)

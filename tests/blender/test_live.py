@@ -233,7 +233,7 @@ def test_a_new_prompt_holds_from_what_has_keys_on(streaming, mannequin):
     playing.steer("a person runs")
     frames = []
     tick_until(lambda: frames.append(bpy.context.scene.frame_current) or playing.prompt == "a person runs")
-    heard = playing.prompts[1]["first"]
+    heard = playing.arrived.prompts[1]["first"]
     assert frames == sorted(frames) and laid <= heard <= laid + 8 < head + 45 and playing.empties == 0
     tick_until(lambda: playing.head > heard + 20)
     playing.steer("a person walks")

@@ -77,11 +77,11 @@ def test_the_prompt_changes_stop_keeps_what_has_played_and_accept_makes_an_actio
     tick_until(lambda: frames.append(bpy.context.scene.frame_current) or playing.head > 20)
     playing.steer("a person walks forward and turns left")
     tick_until(lambda: frames.append(bpy.context.scene.frame_current) or playing.prompt == playing.asked)
-    heard = playing.prompts[1]["first"]
+    heard = playing.arrived.prompts[1]["first"]
     tick_until(lambda: playing.head > heard + 5)
     assert frames == sorted(frames), "the frame went back"
     assert 0 < playing.first_keys and playing.buffered <= 3.1
-    assert [part["prompt"] for part in playing.prompts] == [
+    assert [part["prompt"] for part in playing.arrived.prompts] == [
         "a person walks forward",
         "a person walks forward and turns left",
     ]
@@ -107,7 +107,7 @@ def test_feet_of_large_pieces_hold_while_it_plays(real, mannequin, model="motion
         for _, last in made:
             if last >= 110:
                 break
-        contacts = pieces.joined(*made._live._motions).contacts[:last]
+        contacts = pieces.joined(*made._live.arrived.motions).contacts[:last]
         speeds[locked] = toe_speed(mannequin, contacts)
         made.cancel()
     assert speeds[True] < 0.5 * speeds[False] + 0.01, speeds
