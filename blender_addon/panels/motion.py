@@ -40,7 +40,7 @@ class MOMUG_PT_motion(Sidebar, bpy.types.Panel):
         if row is not None:
             count = sum(not results.map_health(one).problem for one in properties.chosen_armatures(context))
             if count > 1:
-                row.operator("momug.generate", icon="PLAY", text=tr(f"Generate for {count} Armatures"))
+                row.operator("momug.generate", icon="PLAY", text=tr(f"Generate for {count}"))
             else:
                 row.operator("momug.generate", icon="PLAY")
             row.operator("momug.stream", text="", icon="REC")

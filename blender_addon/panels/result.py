@@ -24,8 +24,9 @@ class MOMUG_PT_result(Sidebar, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context):
-        armature = properties.chosen_armature(context)
-        return armature is not None and commit.current(armature) is not None
+        armature, task = properties.chosen_armature(context), runtime.active()
+        playing = task is not None and task.live is not None  # not yet the motion that it is going to be
+        return armature is not None and not playing and commit.current(armature) is not None
 
     def draw(self, context):
         layout = self.layout

@@ -104,12 +104,13 @@ def live_motion(window: Window):
     window.until("live()", lambda now: now and now[1] > 20)
     playing = shot(window, "playing")
     prompt(window, "a person runs")
+    other = shot(window, "other")
     act(window, "steer")
-    steered = shot(window, "steered")
+    window.until("live()[3] == 'a person runs'")
     act(window, "stop")
     window.until("live() is None")
     window.expand(CHARACTER, PROMPT, RESULT)
-    return [playing, steered, shot(window, "stopped")]
+    return [playing, other, shot(window, "stopped")]
 
 
 @picture("errors")
@@ -306,6 +307,7 @@ def backend_panel(window: Window):
     window.until("addon('service').current() is not None and addon('service').current().state == 'ready'")
     loaded = shot(window, "loaded")
     act(window, "add_mannequin")
+    prompt(window, WORDS)
     working = busy(window, "working", "generate")
     backend(window, "die_start")
     act(window, "load_backend")
