@@ -1,8 +1,9 @@
 """What the processor could do at best, and how near a model comes: run by the backend's own Python (``bench.py`` does).
 
 Prints one JSON list of rows (what, value, unit, limit, note). The rates are those of PyTorch's own matrix product and
-copy on this computer in the same minutes, the work is counted from the operations that a request really makes, and both
-are set against seconds of the processor, which other work on the machine does not change much.
+copy on this computer in the same minutes, the work is counted from the operations that a request really makes and the
+weights that it reads, and both are set against seconds of the processor, which other work changes little. The
+limit is the larger of the two.
 """
 
 import argparse
@@ -13,11 +14,11 @@ import time
 from collections.abc import Callable
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from backend import models
 from backend.models.interface import GenerateRequest
-from backend.motion.skeleton import Motion
 
 PROMPT = "a person walks forward"
 BATCHES = (1, 2, 4, 8)
@@ -46,10 +47,23 @@ def memory_rate() -> float:
     return 2 * a.nbytes / best(lambda: a.copy_(b), 5)[1]
 
 
-def operations(what: Callable[[], object]) -> int:
-    with FlopCounterMode(display=False) as counter:
-        what()
-    return counter.get_total_flops()
+class Work:
+    """Counts what happens inside it: ``operations`` of matrix products and convolutions, ``read`` bytes of weights."""
+
+    def __enter__(self) -> "Work":
+        self.read, self.counter = 0, FlopCounterMode(display=False)
+        self.hook = nn.modules.module.register_module_forward_hook(self._count)
+        self.counter.__enter__()
+        return self
+
+    def _count(self, module: nn.Module, _given: tuple, _made: object) -> None:
+        if not isinstance(module, nn.Embedding):  # of which a call reads some rows
+            self.read += sum(weight.nbytes for weight in module.parameters(recurse=False))
+
+    def __exit__(self, *error: object) -> None:
+        self.counter.__exit__(*error)
+        self.hook.remove()
+        self.operations = self.counter.get_total_flops()
 
 
 def nothing(*_step: object) -> None:
@@ -79,38 +93,27 @@ def model_rows(name: str) -> list[dict]:
     def request(preset: str | None, seed: int = 1) -> GenerateRequest:
         return GenerateRequest(PROMPT, seconds=SECONDS, seed=seed, preset=preset)
 
-    presets = models.describe_one(name)["presets"]
-    for preset in presets:
-        asked = request(preset["name"])
+    rate = rates[getattr(torch, model.precision)]
 
-        def generate(asked: GenerateRequest = asked) -> Motion:
-            return model.generate(asked, nothing, no).motions[0]
-
-        count = operations(generate)
-        wall, worked = best(generate, 2)
-        # what the head computes is float32, the language model computes in its own precision
-        dtype = torch.bfloat16 if preset.get("language_every") and model.precision == "bfloat16" else torch.float32
-        least = count / rates[dtype]
-        note = f"{count / 1e9:.0f} GFLOP: at least {least:.3f} s of a core; took {worked:.3f}, in {wall:.3f} s"
-        rows.append(row(f"{name}: {preset['name']}, 10 s, times its limit of computing", worked / least, "x", note))
-    if models.describe_one(name)["captions"]:
-        motion = model.generate(request("fast"), nothing, no).motions[0]
-        said = []
-
-        def caption() -> None:
-            said.clear()
-            model.caption(motion, lambda _phase, index, _total: said.append(index), no)
-
-        count = operations(caption)
-        wall, worked = best(caption, 2)
-        held = sum(p.nbytes for p in model.language_model.parameters())
-        words = max(said, default=0) + 1
-        least = max(count / rates[torch.bfloat16], (words + 2) * held / bytes_rate)
+    def against(what: str, done: Callable[[], object]) -> None:
+        done()  # what is made once is not counted
+        with Work() as work:
+            done()
+        wall, worked = best(done, 2)
+        computing, reading = work.operations / rate, work.read / bytes_rate
         note = (
-            f"{count / 1e9:.0f} GFLOP, {words} words that each read {held / 1e6:.0f} MB: at least {least:.3f} s of a "
-            f"core; took {worked:.3f}, in {wall:.3f} s"
+            f"{work.operations / 1e9:.0f} GFLOP: at least {computing:.3f} s of a core; {work.read / 1e9:.1f} GB of "
+            f"weights: {reading:.3f}; took {worked:.3f}, in {wall:.3f} s"
         )
-        rows.append(row(f"{name}: caption, times its limit", worked / least, "x", note))
+        rows.append(row(f"{name}: {what}, times its limit", worked / max(computing, reading), "x", note))
+
+    known = models.describe_one(name)
+    for preset in known["presets"]:
+        asked = request(preset["name"])
+        against(f"{preset['name']}, 10 s", lambda asked=asked: model.generate(asked, nothing, no))
+    if known["captions"]:
+        motion = model.generate(request("fast"), nothing, no).motions[0]
+        against("caption", lambda: model.caption(motion, nothing, no))
     if hasattr(model, "generate_batch"):
         for size in BATCHES:
             asked = [request("fast", seed) for seed in range(size)]
