@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from backend.models import again, choosing
 from backend.models.interface import GenerateRequest, GenerateResult
 from backend.motion.skeleton import Motion
 
@@ -26,6 +27,22 @@ def same(a: Motion, b: Motion, tolerance: float = 0.0) -> bool:
         and np.abs(a.rotations - b.rotations).max() <= tolerance
         and np.abs(a.translation - b.translation).max() <= tolerance
     )
+
+
+def asks_again(model, monkeypatch) -> None:
+    """Where all first tries miss something, ``best`` asks for one action at a time."""
+    phases, plans, improve = set(), [], again.improve
+
+    def heard(sentences, seeds, tried, make):
+        improve(sentences, seeds, tried, lambda words, *rest: plans.append(words) or make(words, *rest))
+
+    monkeypatch.setattr(again, "improve", heard)
+    monkeypatch.setattr(choosing, "lacking", lambda sentence, motions: ["jump"] if len(motions) < 8 else [])
+    prompt, tries = "a person jumps, then sits down", next(p["tries"] for p in model.presets if p["name"] == "best")
+    result = ask(model, prompt, lambda phase, step, total: phases.add(phase), preset="best")
+    wanted = ["a person jumps", "a person sits down"]
+    assert tries == 4 and plans == [wanted] and "again" in phases
+    assert len(result.motions) == 1 and result.motions[0].frames == 60 and result.seeds == [7]
 
 
 class Audience:

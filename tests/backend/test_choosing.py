@@ -1,14 +1,16 @@
 """The best of several tries is the one that does what the sentence says."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from motions import jump, raise_hand, turn, walk
 
 from backend.errors import BackendError
-from backend.models import choosing
-from backend.models.interface import GenerateRequest
-from backend.models.momug import again
+from backend.models import again, choosing
+from backend.models.interface import GenerateRequest, GenerateResult
 from backend.motion.skeleton import Motion
+from tests.backend.asking import asks_again
 
 
 def there_and_still() -> Motion:
@@ -66,10 +68,10 @@ def test_best_makes_several_and_returns_one_of_them(make_model, monkeypatch):
     first = model.generate(GenerateRequest("a person walks", preset="best", **request), quiet, never)
     monkeypatch.setattr(choosing, "choose", last)
     best = model.generate(GenerateRequest("a person walks", preset="best", **request), quiet, never)
-    again = model.generate(GenerateRequest("a person walks", preset="best", **request), quiet, never)
+    second = model.generate(GenerateRequest("a person walks", preset="best", **request), quiet, never)
     assert asked[0] == (["a person walks"], [0], [4, 4]) and best.warnings == ["told"] and best.seeds == [3, 4]
     assert len(best.motions) == len(first.motions) == 2
-    assert np.array_equal(best.motions[0].rotations, again.motions[0].rotations)
+    assert np.array_equal(best.motions[0].rotations, second.motions[0].rotations)
     assert not np.allclose(best.motions[0].rotations, plain.motions[0].rotations, atol=1e-3)
 
 
@@ -82,10 +84,12 @@ def test_the_truest_caption_is_chosen_and_the_likeliest_of_equals():
 def test_what_the_first_tries_miss_is_asked_for_again_one_action_at_a_time(make_model, monkeypatch):
     """The second round: in other words, and only where something is missing."""
     model, phases, plans = make_model(), [], []
-    make = again._make
-    monkeypatch.setattr(
-        again, "_make", lambda model, sentences, *rest: plans.append(sentences) or make(model, sentences, *rest)
-    )
+    improve = again.improve
+
+    def heard(sentences, seeds, tried, make):
+        improve(sentences, seeds, tried, lambda words, *rest: plans.append(words) or make(words, *rest))
+
+    monkeypatch.setattr(again, "improve", heard)
     asked = GenerateRequest("a person jumps, then sits down", seconds=2, seed=3, preset="best")
     result = model.generate(asked, lambda phase, step, total: phases.append(phase), lambda: False)
     assert plans == [["a person jumps", "a person sits down"]] and "again" in phases
@@ -98,3 +102,39 @@ def test_what_the_first_tries_miss_is_asked_for_again_one_action_at_a_time(make_
     assert plans == []
     with pytest.raises(BackendError, match="cancelled"):
         model.generate(asked, lambda phase, step, total: phases.append(phase), lambda: phases[-1] == "again")
+
+
+class Walker:
+    """A system that only ever walks, for as long as it is asked to."""
+
+    config = SimpleNamespace(min_seconds=1.0)
+
+    def __init__(self):
+        self.asked = []
+
+    def generate(self, request, progress, cancelled):
+        self.asked.append(request)
+        progress("generate", 1, 2)
+        seconds = sum(s for _, s in request.timeline) or request.seconds
+        seeds = [request.seed + i for i in range(request.variations)]
+        return GenerateResult([walk(seconds + 0.1) for _ in seeds], seeds)
+
+
+def test_any_system_can_be_asked_again():
+    model, phases = Walker(), []
+    first = GenerateRequest("a person jumps, then sits down", 4.0, 7, guidance_scale=2.5, preset="best")
+    make = again.by_requests(model, first, lambda phase, step, total: phases.append(phase), lambda: False)
+    tried = [[walk(4.0)], [walk(4.0)]]
+    again.improve([first.prompt] * 2, [7, 8], tried, make)
+    assert [request.seed for request in model.asked] == [7, 8] and set(phases) == {"again"}
+    for request in model.asked:
+        assert request.timeline == [("a person jumps", 2.0), ("a person sits down", 2.0)]
+        assert (request.preset, request.variations, request.guidance_scale) == ("fast", again.TRIES, 2.5)
+    assert [len(motions) for motions in tried] == [1 + again.TRIES] * 2
+    assert {motion.frames for motions in tried for motion in motions} == {120}
+    model.asked.clear()
+    assert make(["a person jumps", "a person sits down"], 45, [7]) == [[]] and not model.asked  # 1.5 s are too short
+
+
+def test_motiongpt_asks_again(motiongpt, monkeypatch):
+    asks_again(motiongpt, monkeypatch)

@@ -16,7 +16,7 @@ from backend.models.llamo.model import LLaMo, load_checkpoint, new_config, save_
 from backend.models.llamo.rollout import Context, Rollout
 from backend.models.llamo.sampling import euler, guided, mix, next_latents
 from backend.models.llamo.text_half import read_after, text_keys
-from tests.backend.asking import ask, never, quiet, same
+from tests.backend.asking import ask, asks_again, never, quiet, same
 
 LATENT = 8
 
@@ -86,6 +86,10 @@ def test_text_after_motion_reads_the_motion(make_llamo, motion):
 
 
 # --- the mixture
+
+
+def test_what_the_first_tries_miss_is_asked_for_again(make_llamo, monkeypatch):
+    asks_again(make_llamo(tries=4), monkeypatch)
 
 
 def test_attention_is_causal_and_piecewise_reading_is_the_same(make_llamo):

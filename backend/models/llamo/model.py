@@ -15,7 +15,7 @@ from backend.codecs.causal_vae import STRIDE, CausalVAE, codec_hash, load_codec
 from backend.codecs.streaming import Tape, join
 from backend.errors import BackendError
 from backend.language import base, text, writing
-from backend.models import actions, asked, checkpoint, choosing, reading
+from backend.models import actions, again, asked, checkpoint, choosing, reading
 from backend.models.device import choose_device, choose_precision
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress, Watcher
 from backend.models.llamo.config import LLaMoConfig
@@ -50,6 +50,10 @@ class LLaMo:
         self.device = codec.mean.device
 
     @property
+    def presets(self) -> list[dict]:
+        return presets(self.config)
+
+    @property
     def precision(self) -> str:
         """Of the language model: "float32" or "bfloat16"."""
         return str(next(self.language_model.parameters()).dtype).removeprefix("torch.")
@@ -70,6 +74,9 @@ class LLaMo:
         seeds = [first + i for i in range(request.variations)]
         made, timings, segments = self._grow([request] * len(seeds), seeds, progress, cancelled)
         sentences = [sentence for sentence, _ in request.timeline] or [request.prompt]
+        if len(made[0]) > 1 and not request.timeline:
+            further = again.by_requests(self, request, progress, cancelled)
+            again.improve([request.prompt] * len(seeds), seeds, made, further)
         chosen, unmet = choosing.choose(sentences, segments, made)
         motions = [tries[best] for tries, best in zip(made, chosen, strict=True)]
         return GenerateResult(motions, seeds, timings, unmet, segments)
@@ -194,7 +201,7 @@ class LLaMo:
         return None if seconds is None else asked.frames(seconds, self.config.min_seconds, self.config.max_seconds)
 
     def _preset(self, request: GenerateRequest) -> dict:
-        return asked.preset(presets(self.config), request.preset or self.config.default_preset)
+        return asked.preset(self.presets, request.preset or self.config.default_preset)
 
     @staticmethod
     def _check(decoded: Tensor) -> None:

@@ -11,9 +11,9 @@ from torch import Tensor
 from backend.codecs.causal_vae import STRIDE
 from backend.errors import BackendError
 from backend.language import text
-from backend.models import asked, choosing
+from backend.models import again, asked, choosing
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress, alike
-from backend.models.momug import again
+from backend.models.momug.further import further
 from backend.models.momug.sampling import ddim, guided, seeded_noise
 from backend.motion import features
 
@@ -87,7 +87,8 @@ def generate(model, requests: list[GenerateRequest], progress: Progress, cancell
     ]
     if tries > 1:
         sentences, seeds = [r.prompt for r in requests], [r.seed for r in requests]
-        again.improve(model, sentences, seeds, tried, steps, scale, lambda index: on_step(index, "again"))
+        make = further(model, steps, scale, lambda index: on_step(index, "again"))
+        again.improve(sentences, seeds, tried, make)
     results = []
     for request, motions in zip(requests, tried, strict=True):
         (best,), unmet = choosing.choose([request.prompt], [0], [motions])

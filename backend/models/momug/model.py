@@ -14,13 +14,15 @@ from backend import weights
 from backend.codecs.causal_vae import STRIDE, CausalVAE, load_codec, save_codec
 from backend.errors import BackendError
 from backend.language import base, text
-from backend.models import actions, asked, checkpoint, choosing, reading, styles
+from backend.language.linear import few_shapes
+from backend.models import actions, again, asked, checkpoint, choosing, reading, styles
 from backend.models.device import choose_device, choose_precision
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress
-from backend.models.momug import again, batch, windows
+from backend.models.momug import batch, windows
 from backend.models.momug.conditions import Conditions, shared
 from backend.models.momug.config import MoMugConfig
 from backend.models.momug.denoiser import Denoiser
+from backend.models.momug.further import further
 from backend.models.momug.head import MotionHead
 from backend.models.momug.language_loop import DURATION_DIGITS, LanguageLoop
 from backend.models.momug.sampling import cosine_alpha_bar, ddim, seeded_noise
@@ -63,7 +65,7 @@ class MoMug:
 
     @property
     def precision(self) -> str:
-        """Of the language model: "float32" or "bfloat16"."""
+        """Of the language model and the head: "float32" or "bfloat16"."""
         return str(next(self.language_model.parameters()).dtype).removeprefix("torch.")
 
     @torch.no_grad()
@@ -127,7 +129,8 @@ class MoMug:
         segments = [sum(frames[:i]) for i in range(len(frames))]
         tried = [made[i : i + tries] for i in range(0, len(made), tries)]
         if tries > 1 and not request.timeline:
-            again.improve(self, [request.prompt] * len(seeds), seeds, tried, steps, scale, on_second_round)
+            make = further(self, steps, scale, on_second_round)
+            again.improve([request.prompt] * len(seeds), seeds, tried, make)
         chosen, unmet = choosing.choose(sentences, segments, tried)
         motions = [motions[best] for motions, best in zip(tried, chosen, strict=True)]
         if request.target:
@@ -271,7 +274,7 @@ def load_checkpoint(folder: Path, device: str = "auto", precision: str = "auto")
         loop = LanguageLoop(config, language_model, tokenizer)
         load_loop(loop, folder / "language.safetensors")
         loop.requires_grad_(False).eval().to(device)
-    head = head.requires_grad_(False).eval().to(device)
+    head = few_shapes(head.requires_grad_(False).eval().to(device, dtype))
     return MoMug(config, codec, head, language_model, tokenizer, loop, folder, actions.load(folder, device))
 
 

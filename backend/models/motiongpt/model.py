@@ -11,7 +11,7 @@ from backend.codecs.causal_vae import STRIDE
 from backend.codecs.streaming import Tape, join
 from backend.codecs.vq_vae import VQVAE
 from backend.errors import BackendError
-from backend.models import actions, asked, choosing, reading
+from backend.models import actions, again, asked, choosing, reading
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress, Watcher
 from backend.models.momug.conditions import Conditions
 from backend.models.motiongpt import poses, sampling
@@ -46,6 +46,10 @@ class MotionGPT:
         self.device = codec.base.mean.device
 
     @property
+    def presets(self) -> list[dict]:
+        return presets()
+
+    @property
     def precision(self) -> str:
         """Of the language model: "float32" or "bfloat16"."""
         return str(next(self.text.language_model.parameters()).dtype).removeprefix("torch.")
@@ -58,7 +62,7 @@ class MotionGPT:
         began = time.perf_counter()
         first = secrets.randbelow(2**31) if request.seed is None else request.seed
         seeds = [first + i for i in range(request.variations)]
-        tries = asked.preset(presets(), request.preset or self.config.default_preset)["tries"]
+        tries = asked.preset(self.presets, request.preset or self.config.default_preset)["tries"]
         drawn = choosing.draws(seeds, tries)
         parts, target, keys, warnings = request.timeline or [(request.prompt, request.seconds)], None, [], []
         if request.loop:
@@ -90,11 +94,14 @@ class MotionGPT:
         motions = [features.decode(found.numpy()) for found in free]
         sentences = [sentence for sentence, _ in parts]
         grouped = [motions[i : i + tries] for i in range(0, len(motions), tries)]
+        if tries > 1 and not request.timeline and not target:
+            further = again.by_requests(self, request, progress, cancelled)
+            again.improve([request.prompt] * len(seeds), seeds, grouped, further)
         chosen, unmet = choosing.choose(sentences, segments[:-1], grouped)
-        kept = [i * tries + best for i, best in enumerate(chosen)]
-        motions, unpinned = [motions[i] for i in kept], []
+        motions, unpinned = [group[best] for group, best in zip(grouped, chosen, strict=True)], []
         if target:
             conditions = Conditions(self.codec.base, target, False, target.frames)
+            kept = [i * tries + best for i, best in enumerate(chosen)]
             motions = [
                 conditions.placed(free[i][None].to(self.device), [motion])[0]
                 for i, motion in zip(kept, motions, strict=True)
