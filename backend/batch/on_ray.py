@@ -175,14 +175,24 @@ class _Pool:
             yield records
 
     def _lost(self, worker: Worker, reason: str, waiting: deque[Batch]) -> Iterator[list[dict[str, Any]]]:
-        """A new worker in its place; the batch that it was making has been tried, the one that waited has not."""
+        """A new worker in its place; the batch that it was making has been tried, the one that waited has not, and what
+        it had finished is taken."""
         self.workers.remove(worker)
         self.looked, self.losses = -math.inf, self.losses + 1
+        lost = []
+        for task, batch in worker.tasks.items():
+            try:
+                records = self.ray.get(task, timeout=LOOK)
+            except self.ray.exceptions.RayError:
+                lost.append(batch)
+            else:
+                self.ended = True
+                yield records
         if not self.ended and self.losses >= HOPELESS:
             raise BackendError("internal", f"{self.losses} workers ended before they had made anything: {reason}.")
-        if not worker.tasks:
+        if not lost:
             return
-        making, *queued = worker.tasks.values()
+        making, *queued = lost
         waiting.extendleft(reversed(queued))
         yield from self._again(making, reason, waiting)
 

@@ -1,4 +1,4 @@
-"""Training in two processes, started by torchrun: the same as in one."""
+"""Training in two processes, started by torchrun or accelerate: the same as in one."""
 
 import json
 import os
@@ -69,15 +69,25 @@ def fit_share(out: Path) -> None:
     save_file(dict(task.model.state_dict()), out / f"rank{group.rank}.safetensors")
 
 
-def torchrun(*arguments: object) -> None:
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node=2")
+# --multi_gpu: its word for processes of one machine that find each other as torchrun's do; --cpu would ask for MPI
+ACCELERATE = ("accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1")
+ACCELERATE += (
+    "--mixed_precision=no",
+    "--dynamo_backend=no",
+    "--num_cpu_threads_per_process=1",
+    "--main_process_port=0",
+)
+
+
+def torchrun(*arguments: object, launcher: tuple[str, ...] = TORCHRUN) -> None:
     tools = Path(pytest.__file__).parents[1]  # may lie beside the environment: this file is read again, and imports it
     env = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(tools)]),
         "OMP_NUM_THREADS": "1",
         "GLOO_SOCKET_IFNAME": "lo",
     }
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += map(str, arguments)
+    command = [sys.executable, "-m", *launcher, *map(str, arguments)]
     ended = subprocess.run(command, env=env, cwd=ROOT, timeout=600, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr[-3000:]
 
@@ -87,9 +97,11 @@ def curve(out: Path) -> np.ndarray:
     return np.array([row["loss"] for row in map(json.loads, lines) if "loss" in row])
 
 
-def test_two_processes_with_half_the_points_each_are_one_with_all(tmp_path):
+@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
+def test_two_processes_with_half_the_points_each_are_one_with_all(tmp_path, launcher):
+    pytest.importorskip(launcher[0].partition(".")[0])
     two, one = tmp_path / "two", tmp_path / "one"
-    torchrun(__file__, two)
+    torchrun(__file__, two, launcher=launcher)
     fit(Share(0, 1), Schedule(steps=30, warmup=3, validate_every=30, log_every=5, learning_rate=0.05), one, False, None)
     assert len(curve(one)) == 6 and np.allclose(curve(two), curve(one), rtol=1e-4)
     ranks = [load_file(two / f"rank{rank}.safetensors") for rank in (0, 1)]

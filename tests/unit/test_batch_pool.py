@@ -54,7 +54,7 @@ class Ray:
     def wait(self, tasks, timeout):
         return [task for task in tasks if task[1].room][:1], []
 
-    def get(self, task):
+    def get(self, task, timeout=None):
         if task[0] == "ready":
             return None
         if task[1].dies:
@@ -82,3 +82,23 @@ def test_every_job_ends_once_whoever_dies_or_never_starts(actors, room, tmp_path
     done = [record["job"] for record in told if record["state"] == "done"]
     assert sorted(done) == sorted(job.name for batch in batches for job in batch), json.dumps(told)
     assert not pool.workers and all(actor.killed for actor in ray.made if not actor.dies), "machines are given back"
+
+
+def test_what_a_lost_worker_had_finished_is_taken_and_not_made_again(tmp_path):
+    class Late(Ray):
+        """The first worker makes one batch and dies of the second, which is heard of first."""
+
+        def wait(self, tasks, timeout):
+            return [tasks[0] if tasks[0][0] == "ready" else tasks[-1]], []
+
+        def get(self, task, timeout=None):
+            if task[0] == "batch" and task[2] == 2:
+                raise Lost("died")
+            return super().get(task)
+
+    batches = [[Job("n0"), Job("n1")], [Job("n2"), Job("n3")]]
+    pool = on_ray._Pool(Late(room=1), run.Settings(str(tmp_path)), None, 1)
+    told = [record for records in pool.make(batches) for record in records]
+    tries = {name: [r["state"] for r in told if r["job"] == name] for name in ("n0", "n1", "n2", "n3")}
+    assert tries["n0"] == tries["n1"] == ["running", "done"]
+    assert tries["n2"] == tries["n3"] == ["running", "retry", "running", "done"]
