@@ -138,7 +138,7 @@ class MOMUG_OT_change_result(_ResultOperator, bpy.types.Operator):
             "destination": next(about for name, _, about in properties.DESTINATIONS if name == given.destination),
         }
         named = [text for name, text in told.items() if given.is_property_set(name)]
-        return tr(f"{named[0]}. The model is not asked again" if len(named) == 1 else cls.__doc__)
+        return tr(". ".join((*named, "The model is not asked again")) if len(named) == 1 else cls.__doc__)
 
     def invoke(self, context, _event):
         found = _found(context)

@@ -7,7 +7,7 @@ import bpy
 from .. import installation, preferences
 from ..client import installer, plan
 from ..translations import tr
-from .base import Sidebar, narrow, paragraph
+from .base import Sidebar, beside, narrow, paragraph
 
 ICONS = {
     installation.NOT_INSTALLED: "IMPORT",
@@ -60,11 +60,11 @@ def draw_state(layout, context) -> None:
             split = column.split(factor=0.5)
             split.label(text=name)
             split.label(text=tr(told))
-    row = layout.row(align=True)
+    row = beside(layout, context)
     if shown.code != installation.NOT_INSTALLED:
         row.operator("momug.load_backend", text="Load", icon="PLAY")
         row.operator("momug.unload_backend", text="Unload", icon="CANCEL")
-    row = layout.row(align=True)
+    row = beside(layout, context)
     row.operator("momug.open_log", icon="TEXT")
     row.operator("momug.copy_diagnostics", text="Copy Details", icon="COPYDOWN")
 
@@ -87,7 +87,7 @@ def draw_installation(layout, context) -> None:
     if worker.state == installer.PLANNED and worker.plan is not None:
         draw_plan(box, context, worker)
     elif installation.is_installed():
-        row = box.row(align=True)
+        row = beside(box, context)
         row.operator("momug.repair_backend", icon="FILE_REFRESH")
         row.operator("momug.remove_backend", icon="TRASH")
     else:

@@ -33,6 +33,16 @@ def narrow(context) -> bool:
     return columns(context) <= NARROW
 
 
+def beside(layout, context):
+    """Buttons side by side, or one above the other where there is no room for that."""
+    return layout.column(align=True) if narrow(context) else layout.row(align=True)
+
+
+def wide_icon(context, name: str) -> str:
+    """The icon of a button with many words: in a narrow sidebar the words need its place."""
+    return "NONE" if narrow(context) else name
+
+
 def fitted(context, text: str, taken: int = 0) -> "list[str]":
     """``text`` in lines that fit the region's width, less ``taken`` pixels at an interface scale of 1."""
     scale = context.preferences.system.ui_scale or 1.0  # 0 without a window

@@ -7,7 +7,7 @@ from ..library import rank
 from ..scene import assets
 from ..translations import tr
 from . import work
-from .base import Sidebar, columns, paragraph
+from .base import Sidebar, columns, paragraph, wide_icon
 
 ROWS = 5
 NARROW = 40  # letters across the sidebar
@@ -180,7 +180,7 @@ class MOMUG_PT_library(Sidebar, bpy.types.Panel):
         elif library.search.strip():
             paragraph(layout, context, "Nothing fits in the libraries that were read.")
         if work is None:
-            layout.operator("momug.read_libraries", icon="FILE_REFRESH")
+            layout.operator("momug.read_libraries", icon=wide_icon(context, "FILE_REFRESH"))
             return
         told = tr("Files looked at: {count}").format(count=len(work.seen))
         layout.label(text=told, icon="TIME", translate=False)

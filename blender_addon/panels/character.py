@@ -5,7 +5,7 @@ import bpy
 from .. import properties, results
 from ..scene import armature as armatures
 from ..translations import tr
-from .base import Sidebar, paragraph
+from .base import Sidebar, paragraph, wide_icon
 
 
 class MOMUG_PT_character(Sidebar, bpy.types.Panel):
@@ -36,9 +36,8 @@ class MOMUG_PT_character(Sidebar, bpy.types.Panel):
             paragraph(layout, context, f"Rest pose: {health.pose}", "ARMATURE_DATA")
         if health.mapping is not None:
             kept = armatures.has_tpose(armature)
-            layout.operator(
-                "momug.forget_tpose" if kept else "momug.keep_tpose", icon="LOOP_BACK" if kept else "POSE_HLT"
-            )
+            shown = wide_icon(context, "LOOP_BACK" if kept else "POSE_HLT")
+            layout.operator("momug.forget_tpose" if kept else "momug.keep_tpose", icon=shown)
 
     @staticmethod
     def draw_several(layout, context, armatures):

@@ -7,7 +7,7 @@ from ..operators import generate
 from ..scene import takes
 from ..translations import tr
 from . import poses, work
-from .base import Sidebar, columns, paragraph
+from .base import Sidebar, columns, narrow, paragraph
 
 LONGEST_SHOWN = 400  # characters of a prompt that are drawn below its field
 LONGEST_LINE = 80  # and in a menu
@@ -61,7 +61,10 @@ class MOMUG_PT_motion(Sidebar, bpy.types.Panel):
         frames = generate.span(settings, properties.chosen_armature(context), context.scene)[1]
         column = layout.column(align=True)
         column.enabled = frames is None
-        column.row(align=True).prop(settings, "length", expand=True)
+        if narrow(context):
+            column.prop(settings, "length", text="")
+        else:
+            column.row(align=True).prop(settings, "length", expand=True)
         if settings.length != properties.MODEL:
             column.prop(settings, "frames" if settings.length == properties.FRAMES else "seconds")
 

@@ -6,7 +6,7 @@ from .. import conditions, properties, runtime, service
 from ..operators import generate
 from ..translations import tr
 from . import work
-from .base import Sidebar, paragraph
+from .base import Sidebar, beside, paragraph, wide_icon
 
 
 class MOMUG_UL_poses(bpy.types.UIList):
@@ -71,12 +71,13 @@ class MOMUG_PT_rework(Sidebar, bpy.types.Panel):
         settings = properties.get(context.scene)
         column = layout.column(align=True)
         row = column.row(align=True)
-        row.prop(settings, "range_start", text="From")
-        row.prop(settings, "range_end", text="To")
+        ends = beside(row, context)
+        ends.prop(settings, "range_start", text="From")
+        ends.prop(settings, "range_end", text="To")
         row.operator("momug.range_of_keys", text="", icon="KEYFRAME")
-        column.operator("momug.regenerate", icon="FILE_REFRESH")
-        column.operator("momug.regenerate_rest", icon="ARROW_LEFTRIGHT")
-        layout.operator("momug.in_between", icon="IPO_BEZIER")
+        column.operator("momug.regenerate", icon=wide_icon(context, "FILE_REFRESH"))
+        column.operator("momug.regenerate_rest", icon=wide_icon(context, "ARROW_LEFTRIGHT"))
+        layout.operator("momug.in_between", icon=wide_icon(context, "IPO_BEZIER"))
         task = runtime.active()
         if task is not None:
             work.draw_progress(layout, task)

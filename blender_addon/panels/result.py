@@ -7,7 +7,7 @@ from ..operators import result
 from ..scene import takes
 from ..translations import tr
 from . import work
-from .base import Sidebar, narrow, paragraph
+from .base import Sidebar, beside, narrow, paragraph, wide_icon
 
 _TOGGLES = (
     ("in_place", "In Place", "PINNED"),
@@ -51,7 +51,7 @@ class MOMUG_PT_result(Sidebar, bpy.types.Panel):
         column = layout.column(align=True)
         column.operator("momug.change_result", text="More...", icon="PREFERENCES")
         row = column.row(align=True)
-        row.operator("momug.generate_again", icon="FILE_REFRESH").same_seed = False
+        row.operator("momug.generate_again", icon=wide_icon(context, "FILE_REFRESH")).same_seed = False
         row.operator("momug.use_settings_of_action", text="", icon="COPYDOWN")
         task = runtime.active()
         if task is not None:
@@ -68,7 +68,7 @@ class MOMUG_PT_result(Sidebar, bpy.types.Panel):
             middle.alignment = "CENTER"
             middle.label(text=tr(f"Variation {shown + 1} of {count}"))
             row.operator("momug.show_variation", text="", icon="TRIA_RIGHT").step = 1
-        row = layout.column(align=True) if narrow(context) else layout.row(align=True)
+        row = beside(layout, context)
         row.scale_y = 1.3
         count = len(result.waiting(context))
         several = count > 1

@@ -5,7 +5,7 @@ import bpy
 from .. import library_properties, properties, styles
 from ..translations import tr
 from . import work
-from .base import Sidebar, paragraph
+from .base import Sidebar, paragraph, wide_icon
 
 
 class MOMUG_PT_style(Sidebar, bpy.types.Panel):
@@ -60,7 +60,7 @@ class MOMUG_PT_style_training(Sidebar, bpy.types.Panel):
         column.prop(settings, "style_name")
         column.prop(settings, "style_steps")
         layout.prop(settings, "style_commercial")
-        layout.operator("momug.train_style", icon="OUTLINER_OB_ARMATURE")
+        layout.operator("momug.train_style", icon=wide_icon(context, "OUTLINER_OB_ARMATURE"))
 
 
 def draw_training(layout, training) -> None:

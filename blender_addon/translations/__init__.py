@@ -18,6 +18,7 @@ import bpy
 # the same language has another id before Blender 4.0
 TABLES = {"zh_HANS": ("zh_HANS", "zh_CN")}
 SHORT = 8  # letters
+CLOSING = "，。；：！？、）”"
 _PLACE = re.compile(r"\{(\w*)\}")
 
 
@@ -129,14 +130,15 @@ def width(text: str) -> int:
 
 def wrapped(text: str, room: float, measure: "Callable[[str], float]" = width) -> "list[str]":
     """``text`` in lines that take at most ``room`` by ``measure`` (columns, when nothing else is given), broken between
-    words, and anywhere between wide letters."""
+    words, and anywhere between wide letters; no line begins with a mark that closes something."""
     pieces = re.findall(r"[\u2e80-\u9fff\uff00-\uffef]|[^\s\u2e80-\u9fff\uff00-\uffef]+|\s+", text)
     lines, line = [], ""
     for piece in pieces:
         piece = " " if piece.isspace() else piece
-        if piece != " " and line and measure(line + piece) > room and piece not in "，。；：！？、）”":
-            lines.append(line.rstrip())
-            line = ""
+        if piece != " " and line and measure(line + piece) > room:
+            held = line[-1] if piece in CLOSING and len(line) > 1 else ""  # goes along to the next line
+            lines.append(line[: len(line) - len(held)].rstrip())
+            line = held
         while measure(piece) > room and len(piece) > 1:
             cut = next((n for n in range(len(piece) - 1, 1, -1) if measure(piece[:n]) <= room), 1)
             lines.append(piece[:cut])

@@ -158,7 +158,7 @@ def test_lines_fit_whatever_the_letters():
     assert wrapped("a person walks forward", 10) == ["a person", "walks", "forward"]
     chinese = "模型没有说明时间线的各条提示词从哪里开始。"
     lines = wrapped(chinese, 12)
-    assert "".join(lines) == chinese and max(width(line) for line in lines) <= 14 and len(lines) > 3
+    assert "".join(lines) == chinese and max(width(line) for line in lines) <= 12 and len(lines) > 3
     assert not any(line.startswith(("。", "，")) for line in lines)
     assert wrapped("x" * 25, 10) == ["x" * 10, "x" * 10, "x" * 5]
     assert wrapped("", 10) == [""]
