@@ -13,7 +13,7 @@ def choose_device(name: str) -> str:
 
 
 def choose_precision(name: str, device: str) -> torch.dtype:
-    """Of the large networks, for "auto", "float32" or "bfloat16": bfloat16 where the processor computes with it."""
+    """Of the language model, for "auto", "float32" or "bfloat16": bfloat16 where the processor computes with it."""
     if name == "auto":
         fast = device == "cuda" or torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
         name = "bfloat16" if fast else "float32"

@@ -28,7 +28,6 @@ class StyleTask(MoMugTask):
         self.recipe, self.device = recipe, device
         self.batch, self.text_dropout = recipe.get("batch", 16), recipe.get("text_dropout", 0.1)
         self.momug = load_checkpoint(checkpoint, device)
-        self.momug.head.float()  # what learns, learns in float32, on the weights that are served
         self.config, self.alpha_bar = self.momug.config, self.momug.alpha_bar
         self.random = np.random.default_rng(recipe.get("schedule", {}).get("seed", 0))
         codec = self.momug.codec

@@ -99,8 +99,6 @@ class MotionHead(nn.Module):
 
         text (B,S,576) with text_mask (B,S); a row whose mask is empty is unconditional. llm_states (B,L,576) or None.
         """
-        dtype = self.motion_in.weight.dtype
-        x_t, text = x_t.to(dtype), text.to(dtype)
         count, longest = x_t.shape[:2]
         words = self.text_in(self.text_norm(text))
         unconditional = ~text_mask.any(1)
@@ -109,7 +107,7 @@ class MotionHead(nn.Module):
         text_mask = torch.cat([text_mask[:, :1] | unconditional[:, None], text_mask[:, 1:]], 1)
         moves = self.motion_in(x_t) + self.motion_kind
         if llm_states is not None:
-            moves = moves + self.llm_in(self.llm_norm(llm_states.to(dtype)))
+            moves = moves + self.llm_in(self.llm_norm(llm_states))
         valid = torch.arange(longest, device=x_t.device) < lengths[:, None]
         mask = torch.cat([text_mask, valid], 1)[:, None, None]
         # words keep the order that the language model gave their states; only motion tokens carry a position here
@@ -118,7 +116,7 @@ class MotionHead(nn.Module):
         sin = F.pad(sin, (0, 0, words.shape[1], 0))
         width = words.shape[-1]
         clock = torch.cat([sinusoid(t, width), sinusoid(lengths * 10, width)], -1)
-        shared = self.shared(self.condition(clock.to(dtype))).unflatten(-1, (6, width))
+        shared = self.shared(self.condition(clock.to(x_t.dtype))).unflatten(-1, (6, width))
         x = torch.cat([words, moves], 1)
         for block in self.blocks:
             x = block(x, shared, mask, cos, sin)
