@@ -14,7 +14,6 @@ from backend import weights
 from backend.codecs.causal_vae import STRIDE, CausalVAE, load_codec, save_codec
 from backend.errors import BackendError
 from backend.language import base, text
-from backend.language.linear import few_shapes
 from backend.models import actions, again, asked, checkpoint, choosing, reading, styles
 from backend.models.device import choose_device, choose_precision
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress
@@ -65,7 +64,7 @@ class MoMug:
 
     @property
     def precision(self) -> str:
-        """Of the language model and the head: "float32" or "bfloat16"."""
+        """Of the language model: "float32" or "bfloat16"."""
         return str(next(self.language_model.parameters()).dtype).removeprefix("torch.")
 
     @torch.no_grad()
@@ -274,7 +273,7 @@ def load_checkpoint(folder: Path, device: str = "auto", precision: str = "auto")
         loop = LanguageLoop(config, language_model, tokenizer)
         load_loop(loop, folder / "language.safetensors")
         loop.requires_grad_(False).eval().to(device)
-    head = few_shapes(head.requires_grad_(False).eval().to(device, dtype))
+    head = head.requires_grad_(False).eval().to(device)
     return MoMug(config, codec, head, language_model, tokenizer, loop, folder, actions.load(folder, device))
 
 
