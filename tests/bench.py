@@ -30,7 +30,8 @@ class Table:
 
     def add(self, what: str, value: float | None, limit: float | None = None, note: str = "", unit: str = "s") -> None:
         rounded = None if value is None else round(value, 4)
-        self.rows.append({"what": what, "value": rounded, "unit": unit, "limit": limit, "note": note})
+        load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+        self.rows.append({"what": what, "value": rounded, "unit": unit, "limit": limit, "note": note, "load": load})
         measured = "left out" if value is None else f"{value:8.3f} {unit}"
         allowed = "" if limit is None else f"at {'least' if unit == 'fps' else 'most'} {limit:g} {unit}"
         print(f"{what:<58}{measured:>16}  {allowed:<18}{note}", flush=True)
@@ -206,22 +207,24 @@ def main() -> int:
     table = Table()
     busy = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     print(f"Blender {bpy.app.version_string}, {os.cpu_count()} CPU cores{busy}")
-    with tempfile.TemporaryDirectory(prefix="momug-bench-", ignore_cleanup_errors=True) as scratch:
+    try:
+        if options.only != "backend":
+            retarget_rows(table)
+            rigify_rows(table)
+            interface_row(table)
         python = environment.backend_python()
         if options.only == "blender":
             pass
         elif python is None:
             table.add("backend", None, None, "the backend's environment is not set up")
         else:
-            bench_backend.rows(table, python, Path(scratch) / "backend.log")
-    if options.only != "backend":
-        retarget_rows(table)
-        rigify_rows(table)
-        interface_row(table)
-    blender_addon.unregister()
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(table.rows, indent=1) + "\n", encoding="utf-8")
+            with tempfile.TemporaryDirectory(prefix="momug-bench-", ignore_cleanup_errors=True) as scratch:
+                bench_backend.rows(table, python, Path(scratch) / "backend.log")
+        blender_addon.unregister()
+    finally:  # what was measured until somebody had enough is kept
+        if options.json:
+            options.json.parent.mkdir(parents=True, exist_ok=True)
+            options.json.write_text(json.dumps(table.rows, indent=1) + "\n", encoding="utf-8")
     if missed := table.missed():
         print("Not as promised: " + "; ".join(missed))
     return 0
