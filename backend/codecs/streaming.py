@@ -78,7 +78,10 @@ class MotionStream:
         self.yaw += float(np.asarray(found if not fresh else found[1:], dtype=np.float64)[:, 2].sum())
         self.place = translation[-1] * (1, 0, 1)
         self.last, self.turned = np.asarray(found[-1:]), rotations[-1]
-        return Motion(rotations, translation, piece.rest_offsets, piece.fps, piece.contacts[-len(rotations) :])
+        # copies: a view would keep all that it was cut from, and whoever collects the pieces keeps all of them
+        arrays = (rotations.astype(np.float32), translation.astype(np.float32))
+        contacts = piece.contacts[-len(rotations) :].astype(np.float32)
+        return Motion(*arrays, piece.rest_offsets, piece.fps, contacts)
 
 
 class Tape:
