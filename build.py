@@ -239,7 +239,7 @@ def command_bench(arguments: argparse.Namespace) -> int:
     backend, blenders = set_up("one")
     command = [list(blenders.values())[-1], ROOT / "tests" / "bench.py"]
     if arguments.json:
-        command += ["--json", arguments.json.resolve()]
+        command += ["--json", "-" if arguments.json == "-" else Path(arguments.json).resolve()]
     if arguments.only:
         command += ["--only", arguments.only]
     with tempfile.TemporaryDirectory(prefix="momug-bench-", ignore_cleanup_errors=True) as user:
@@ -369,7 +369,7 @@ def parser() -> argparse.ArgumentParser:
     test.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
     test.set_defaults(run=command_test)
     bench = commands.add_parser("bench", help="measure the promised times on this computer")
-    bench.add_argument("--json", type=Path, metavar="FILE", help="write the rows there as well")
+    bench.add_argument("--json", nargs="?", const="-", metavar="FILE", help="the rows as JSON, there or on the screen")
     bench.add_argument("--only", choices=("backend", "blender"), help="only the rows of one side")
     bench.set_defaults(run=command_bench)
     commands.add_parser("env", help="print the environments' interpreters as JSON").set_defaults(run=command_env)

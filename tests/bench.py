@@ -1,4 +1,4 @@
-"""The numbers that are promised, measured in headless Blender: ``python3 build.py bench [--json FILE]``.
+"""The numbers that are promised, measured in headless Blender: ``python3 build.py bench [--json [FILE]]``.
 
 The rows of the backend are in ``bench_backend`` (over the pipe) and ``bench_limits`` (against what the processor could
 do). What needs trained weights is left out, with the reason, where they are not installed. On a machine that does other
@@ -6,6 +6,7 @@ work, the times of the processor in the notes are what can be compared.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -193,9 +194,39 @@ def interface_row(table: Table) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measures the promised numbers in headless Blender.")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there as well")
+    parser.add_argument("--json", metavar="FILE", help="write the rows there as well; -: nothing else goes to stdout")
     parser.add_argument("--only", choices=("backend", "blender"), help="only the rows of one side")
     options = parser.parse_args()
+    table = Table()
+    try:
+        with stdout_for_json() if options.json == "-" else contextlib.nullcontext():
+            measure(table, options.only)
+    finally:  # what was measured until somebody had enough is kept
+        rows = json.dumps(table.rows, indent=1)
+        if options.json == "-":
+            print(rows)
+        elif options.json:
+            Path(options.json).parent.mkdir(parents=True, exist_ok=True)
+            Path(options.json).write_text(rows + "\n", encoding="utf-8")
+    return 0
+
+
+@contextlib.contextmanager
+def stdout_for_json():
+    """What is printed meanwhile, by Blender itself as well, goes to stderr."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def measure(table: Table, only: str | None) -> None:
+    """All rows, or those of one side: "blender" or "backend"."""
     import bench_backend
     import bpy
 
@@ -204,30 +235,23 @@ def main() -> int:
 
     bpy.ops.wm.read_factory_settings(use_empty=True)
     blender_addon.register()
-    table = Table()
     busy = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     print(f"Blender {bpy.app.version_string}, {os.cpu_count()} CPU cores{busy}")
-    try:
-        if options.only != "backend":
-            retarget_rows(table)
-            rigify_rows(table)
-            interface_row(table)
-        python = environment.backend_python()
-        if options.only == "blender":
-            pass
-        elif python is None:
-            table.add("backend", None, None, "the backend's environment is not set up")
-        else:
-            with tempfile.TemporaryDirectory(prefix="momug-bench-", ignore_cleanup_errors=True) as scratch:
-                bench_backend.rows(table, python, Path(scratch) / "backend.log")
-        blender_addon.unregister()
-    finally:  # what was measured until somebody had enough is kept
-        if options.json:
-            options.json.parent.mkdir(parents=True, exist_ok=True)
-            options.json.write_text(json.dumps(table.rows, indent=1) + "\n", encoding="utf-8")
+    if only != "backend":
+        retarget_rows(table)
+        rigify_rows(table)
+        interface_row(table)
+    python = environment.backend_python()
+    if only == "blender":
+        pass
+    elif python is None:
+        table.add("backend", None, None, "the backend's environment is not set up")
+    else:
+        with tempfile.TemporaryDirectory(prefix="momug-bench-", ignore_cleanup_errors=True) as scratch:
+            bench_backend.rows(table, python, Path(scratch) / "backend.log")
+    blender_addon.unregister()
     if missed := table.missed():
         print("Not as promised: " + "; ".join(missed))
-    return 0
 
 
 if __name__ == "__main__":

@@ -12,10 +12,15 @@ def test_rows_and_reasons(root, tmp_path):
         "MOMUG_CHECKPOINTS": str(tmp_path / "none"),
         "BLENDER_USER_RESOURCES": str(tmp_path / "user"),
     }
-    command = [sys.executable, root / "tests" / "bench.py", "--json", tmp_path / "made" / "rows.json"]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
+    bench = [sys.executable, root / "tests" / "bench.py", "--json"]
+    done = subprocess.run(
+        [*bench, tmp_path / "made" / "rows.json"], env=env, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     rows = json.loads((tmp_path / "made" / "rows.json").read_text(encoding="utf-8"))
+    alone = subprocess.run([*bench, "-", "--only", "backend"], env=env, capture_output=True, text=True, timeout=600)
+    assert alone.returncode == 0, alone.stderr
+    assert [row["what"] for row in json.loads(alone.stdout)] == [row["what"] for row in rows if row["value"] is None]
     measured = {row["what"]: row["value"] for row in rows if row["value"] is not None}
     assert len(measured) == 10 and min(measured.values()) > 0
     left_out = [row for row in rows if row["value"] is None]
