@@ -195,12 +195,13 @@ def interface_row(table: Table) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measures the promised numbers in headless Blender.")
     parser.add_argument("--json", metavar="FILE", help="write the rows there as well; -: nothing else goes to stdout")
+    parser.add_argument("--times", type=int, default=2, help="how often each request is made; the fastest counts")
     parser.add_argument("--only", choices=("backend", "blender"), help="only the rows of one side")
     options = parser.parse_args()
     table = Table()
     try:
         with stdout_for_json() if options.json == "-" else contextlib.nullcontext():
-            measure(table, options.only)
+            measure(table, options.only, options.times)
     finally:  # what was measured until somebody had enough is kept
         rows = json.dumps(table.rows, indent=1)
         if options.json == "-":
@@ -225,7 +226,7 @@ def stdout_for_json():
         os.close(kept)
 
 
-def measure(table: Table, only: str | None) -> None:
+def measure(table: Table, only: str | None, times: int) -> None:
     """All rows, or those of one side: "blender" or "backend"."""
     import bench_backend
     import bpy
@@ -248,7 +249,7 @@ def measure(table: Table, only: str | None) -> None:
         table.add("backend", None, None, "the backend's environment is not set up")
     else:
         with tempfile.TemporaryDirectory(prefix="momug-bench-", ignore_cleanup_errors=True) as scratch:
-            bench_backend.rows(table, python, Path(scratch) / "backend.log")
+            bench_backend.rows(table, python, Path(scratch) / "backend.log", times)
     blender_addon.unregister()
     if missed := table.missed():
         print("Not as promised: " + "; ".join(missed))

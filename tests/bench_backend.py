@@ -17,12 +17,12 @@ STREAM = {"llamo": (0.5, 45.0)}  # seconds until the first frame, frames a secon
 class Backend:
     """A session, and what its process used of the processor and of memory."""
 
-    def __init__(self, python: Path, log: Path):
+    def __init__(self, python: Path, log: Path, times: int = 2):
         from blender_addon.client import Session, backend_command
 
         command, env = backend_command(python)
         limits = {"hello_timeout": PATIENCE, "hang_timeout": PATIENCE, "cancel_timeout": PATIENCE}
-        self.session = Session(command, env, log, **limits)
+        self.session, self.times = Session(command, env, log, **limits), times
 
     def start(self) -> float:
         began = time.perf_counter()
@@ -36,10 +36,10 @@ class Backend:
             raise RuntimeError(job.error or "no answer in time")
         return job
 
-    def timed(self, kind: str, fields: dict, arrays: dict | None = None, times: int = 2):
+    def timed(self, kind: str, fields: dict, arrays: dict | None = None):
         """(job, wall seconds, processor seconds or None) of the fastest of several."""
         found = []
-        for _ in range(times):
+        for _ in range(self.times):
             began, worked = time.perf_counter(), self.worked()
             job = self.done(kind, fields, arrays)
             spent = None if worked is None else self.worked() - worked
@@ -83,9 +83,9 @@ def of_processor(spent: float | None) -> str:
     return "" if spent is None else f"{spent:.2f} s of the processor"
 
 
-def rows(table, python: Path, log: Path) -> None:
-    """Everything that is asked over the pipe, for every model that is installed."""
-    backend = Backend(python, log)
+def rows(table, python: Path, log: Path, times: int = 2) -> None:
+    """Everything that is asked over the pipe, ``times`` times, for every model that is installed."""
+    backend = Backend(python, log, times)
     try:
         backend.start()
         known = backend.session.capabilities["models"]
@@ -104,7 +104,7 @@ def rows(table, python: Path, log: Path) -> None:
     finally:
         backend.session.close()
     for model in usable if "usable" in locals() else ():
-        _limits(table, python, model["name"])
+        _limits(table, python, model["name"], times)
 
 
 def _starts(table, backend: Backend, python: Path, model: dict, cold: bool) -> None:
@@ -125,7 +125,7 @@ def _starts(table, backend: Backend, python: Path, model: dict, cold: bool) -> N
         note = "files dropped from memory first, as far as nobody uses them"
         table.add(f"{name}: cold start until the model is loaded", time.perf_counter() - began, None, note)
     found = []
-    for _ in range(2):
+    for _ in range(backend.times):
         backend.session.close()
         began = time.perf_counter()
         hello = backend.start()
@@ -201,11 +201,11 @@ def _stream(table, backend: Backend, model: dict) -> None:
     table.add(f"{name}: frames a second of a stream", job.incoming.received / wall, rate, note, unit="fps")
 
 
-def _limits(table, python: Path, name: str) -> None:
+def _limits(table, python: Path, name: str, times: int) -> None:
     from blender_addon.client import backend_command
 
     _, env = backend_command(python)
-    command = [python, str(Path(__file__).with_name("bench_limits.py")), "--model", name]
+    command = [python, str(Path(__file__).with_name("bench_limits.py")), "--model", name, "--times", str(times)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE)
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or ["it said nothing"]

@@ -73,7 +73,7 @@ def no() -> bool:
     return False
 
 
-def model_rows(name: str) -> list[dict]:
+def model_rows(name: str, times: int) -> list[dict]:
     rows = []
     rates = {dtype: matrix_rate(dtype) for dtype in (torch.float32, torch.bfloat16)}
     bytes_rate = memory_rate()
@@ -96,7 +96,7 @@ def model_rows(name: str) -> list[dict]:
         done()  # what is made once is not counted
         with Work() as work:
             done()
-        wall, worked = best(done, 2)
+        wall, worked = best(done, times)
         computing = sum(count / rates[dtype] for dtype, count in work.operations.items())
         reading = work.read / bytes_rate
         note = (
@@ -115,7 +115,7 @@ def model_rows(name: str) -> list[dict]:
     if hasattr(model, "generate_batch"):
         for size in BATCHES:
             asked = [request("fast", seed) for seed in range(size)]
-            wall, worked = best(lambda asked=asked: model.generate_batch(asked, nothing, no), 2)
+            wall, worked = best(lambda asked=asked: model.generate_batch(asked, nothing, no), times)
             note = f"{worked / size:.3f} s of the processor a clip"
             rows.append(row(f"{name}: clips of 10 s a minute, {size} at once, fast", 60 * size / wall, "clips", note))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
@@ -130,7 +130,9 @@ def row(what: str, value: float, unit: str, note: str = "", limit: float | None 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="momug")
-    print(json.dumps(model_rows(parser.parse_args().model)))
+    parser.add_argument("--times", type=int, default=2)
+    options = parser.parse_args()
+    print(json.dumps(model_rows(options.model, options.times)))
     return 0
 
 
