@@ -10,6 +10,7 @@ import re
 from backend.data.claims import Claim, check
 from backend.data.grammar import action_words
 from backend.data.measure import measure
+from backend.motion.quality import metrics
 from backend.motion.skeleton import Motion
 
 # between the seeds of two tries; of a seed PyTorch's generator on a CPU knows the lowest 32 bits alone
@@ -77,11 +78,16 @@ def lacking(sentence: str, motions: list[Motion]) -> list[str]:
 
 
 def choose(sentences: list[str], segments: list[int], tries: list[list[Motion]]) -> tuple[list[int], list[str]]:
-    """The index of the best of each variation's tries (the first of equals), and warnings about what none does."""
+    """The index of the best of each variation's tries, and warnings about what none does.
+
+    Of those that do equally much, the one whose feet slide least.
+    """
     chosen, missing = [], []
     for motions in tries:
         scores = [score(sentences, segments, motion) for motion in motions]
-        best = max(range(len(motions)), key=lambda i: scores[i][0])
+        highest = max(score for score, _ in scores)
+        equals = [i for i, (score, _) in enumerate(scores) if score == highest]
+        best = min(equals, key=lambda i: metrics(motions[i])["contact_speed"]) if len(equals) > 1 else equals[0]
         chosen.append(best)
         missing.append(scores[best][1])
     everywhere = [kind for kind in missing[0] if all(kind in kinds for kinds in missing)]
