@@ -65,8 +65,8 @@ def draw_state(layout, context) -> None:
         row.operator("momug.load_backend", text="Load", icon="PLAY")
         row.operator("momug.unload_backend", text="Unload", icon="CANCEL")
     row = beside(layout, context)
-    row.operator("momug.open_log", icon="TEXT")
-    row.operator("momug.copy_diagnostics", text="Copy Details", icon="COPYDOWN")
+    row.operator("momug.open_log")  # with icons the words would be cut
+    row.operator("momug.copy_diagnostics", text="Copy Details")
 
 
 def draw_installation(layout, context) -> None:
@@ -139,7 +139,7 @@ def draw_plan(layout, context, worker: installer.Installer) -> None:
         split = column.split(factor=0.7)
         split.label(text=tr(f"Smaller ones: {len(made.items) - len(shown)}"))
         split.label(text=plan.in_words(rest))
-    layout.operator("momug.show_packages", icon="PRESET")
+    layout.operator("momug.show_packages")
     row = layout.row(align=True)
     row.scale_y = 1.4
     row.operator("momug.install_backend", icon="IMPORT").fetch_python = False

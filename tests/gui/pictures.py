@@ -287,22 +287,8 @@ def files(window: Window):
 
 @picture("backend")
 def backend_panel(window: Window):
-    window.do("addon('preferences').get().backend_command = ''")
-    window.do("addon('installation').look_again()")
     window.expand(BACKEND)
-    act(window, "plan_installation")
-    worker = "addon('installation').the_installer()"
-    window.until(f"{worker}.state == 'planned'")
-    planned = shot(window, "plan")
-    act(window, "install_backend")  # a real one, from the package index that pip knows; ended before much has come
-    window.until(f"{worker}.phase == 'download' and {worker}.fraction > 0.02")
-    installing = shot(window, "installing")
-    act(window, "cancel_installation")
-    window.until(f"not {worker}.busy")
-    cancelled = shot(window, "cancelled")
     window.do("addon('preferences').get().log_folder = 'MoMug logs'")
-    backend(window)
-    window.do("addon('installation').look_again()")
     act(window, "load_backend")
     window.until("addon('service').current() is not None and addon('service').current().state == 'ready'")
     loaded = shot(window, "loaded")
@@ -312,7 +298,19 @@ def backend_panel(window: Window):
     backend(window, "die_start")
     act(window, "load_backend")
     window.until("addon('installation').state().code == 'failed'")
-    return [planned, installing, cancelled, loaded, working, shot(window, "failed")]
+    failed = shot(window, "failed")
+    window.do("addon('runtime').configure(); addon('preferences').get().backend_command = ''")
+    window.do("addon('installation').look_again()")
+    act(window, "plan_installation")
+    worker = "addon('installation').the_installer()"
+    window.until(f"{worker}.state == 'planned'")
+    planned = shot(window, "plan")
+    act(window, "install_backend")  # a real one, from the package index that pip knows; ended before much has come
+    window.until(f"{worker}.phase == 'download' and {worker}.fraction > 0.02")
+    installing = shot(window, "installing")
+    act(window, "cancel_installation")
+    window.until(f"not {worker}.busy")
+    return [loaded, working, failed, planned, installing, shot(window, "cancelled")]
 
 
 @picture("character")
