@@ -63,8 +63,8 @@ class _Run:
     began: float = field(default_factory=time.monotonic)
 
     @property
-    def log(self) -> Path:
-        return Path(self.scratch.name) / "log.txt"
+    def said(self) -> str:
+        return (Path(self.scratch.name) / "log.txt").read_text(encoding="utf-8", errors="replace")
 
     @property
     def seconds(self) -> float:
@@ -73,7 +73,7 @@ class _Run:
     @property
     def done(self) -> str:
         """How far it is, in pytest's words: "45%"."""
-        found = re.findall(r"\[ *(\d+%)\]", self.log.read_text(encoding="utf-8", errors="replace"))
+        found = re.findall(r"\[ *(\d+%)\]", self.said)
         return found[-1] if found else "0%"
 
 
@@ -115,9 +115,10 @@ def run_all(
             if running and time.monotonic() - told > EVERY:
                 told = time.monotonic()
                 say("    " + ", ".join(f"{run.suite.title} {run.done} in {run.seconds:.0f} s" for run in running))
-    finally:  # interrupted
-        for run in running:
+    finally:
+        for run in running:  # interrupted: what they had said by then is not lost
             end(run.child)
+            say(f"\n=== {run.suite.title}: interrupted after {run.seconds:.0f} s\n{run.said}")
             run.scratch.cleanup()
     return total
 
@@ -152,7 +153,7 @@ def _start(suite: Suite, folders: list[str], tools: Path, variables: dict[str, s
 
 def _finish(run: _Run, code: int, say: Callable[[str], None], narrowed: bool) -> Counts:
     say(f"\n=== {run.suite.title}: {' '.join(run.folders)} ended after {run.seconds:.0f} s")
-    say(run.log.read_text(encoding="utf-8", errors="replace"))
+    say(run.said)
     counts = read_report(run.suite.title, Path(run.scratch.name) / "report.xml", code, say, narrowed)
     say(f"=== {run.suite.title}: {counts.line}")
     run.scratch.cleanup()

@@ -116,6 +116,21 @@ def test_a_suite_that_hangs_is_ended_and_counts_as_a_failure(folders, monkeypatc
     assert any("No end after 3" in line for line in said) and any("exit code 124" in line for line in said)
 
 
+def test_what_was_said_before_an_interruption_is_not_lost(folders, monkeypatch):
+    monkeypatch.setattr(suites, "EVERY", 0.2)
+    said = []
+
+    def say(line):
+        said.append(line)
+        if line.startswith("    one 50%"):
+            raise KeyboardInterrupt
+
+    wanted = folders(one="import time\ndef test_a(): pass\ndef test_b(): time.sleep(60)\n")
+    with pytest.raises(KeyboardInterrupt):
+        suites.run_all(wanted, TOOLS, {}, say, extra=["-vv"])
+    assert "one: interrupted after" in said[-1] and "test_a PASSED" in said[-1]
+
+
 def test_driver_leaves_although_a_thread_never_ends(root, tmp_path):
     (tmp_path / "test_hang.py").write_text(
         "import threading, time\ndef test_it():\n    threading.Thread(target=time.sleep, args=(120,)).start()\n"
