@@ -380,14 +380,14 @@ def bone_map(window: Window):
 
 
 def compose(parts: list[Path], target: Path) -> None:
-    """The parts side by side, each without the empty space below, in 128 colours."""
+    """The parts side by side, each without the empty space below, in 32 colours."""
     trimmed = []
     for part in parts:
         out = part.with_suffix(".trimmed.png")
         subprocess.run(["convert", part, "-shave", "4x4", "-fuzz", "3%", "-trim", "+repage", out], check=True)
         trimmed.append(out)
     border = ["-background", "#303030", "-gravity", "north", "-bordercolor", "#303030", "-border", "6x6"]
-    small = ["+dither", "-colors", "128", "-strip", "-define", "png:compression-level=9"]
+    small = ["+dither", "-colors", "32", "-strip", "-define", "png:compression-level=9"]
     subprocess.run(["convert", *trimmed, *border, "+append", *small, target], check=True)
     print(f"{target.name}: {target.stat().st_size / 1e3:.0f} kB", flush=True)
 
