@@ -1,12 +1,14 @@
 """Recipes: what is said of broken ones, and that those of this repository hold known keys and fit each other."""
 
 import dataclasses
+import inspect
 
 import pytest
 
 from backend.codecs.causal_vae import CausalVAEConfig
 from backend.codecs.vq_vae import VQVAEConfig
 from backend.errors import BackendError
+from backend.models.actions import ActionNet
 from backend.models.llamo.config import LLaMoConfig
 from backend.models.momug.config import MoMugConfig
 from backend.models.motiongpt.config import MotionGPTConfig
@@ -32,7 +34,7 @@ def test_broken_recipes(tmp_path, eight_windows, text, message):
 def test_recipes_hold_known_keys_only(name):
     """A misspelt key would be passed over in silence."""
     values = read_recipe(name)
-    assert values["task"] in ("codec", "vq", "momug", "llamo", "motiongpt", "style", "evaluator")
+    assert values["task"] in ("codec", "vq", "momug", "llamo", "motiongpt", "style", "evaluator", "actions")
 
     def names(kind):
         return {field.name for field in dataclasses.fields(kind)}
@@ -57,6 +59,9 @@ def test_recipes_hold_known_keys_only(name):
     elif values["task"] == "motiongpt":
         known = {"task", "batch", "caption_share", "captions", "vq", "text", "favour", "bf16", "model", "schedule"}
         assert set(values["model"]) <= names(MotionGPTConfig)
+    elif values["task"] == "actions":
+        known = {"task", "batch", "noise", "least_count", "model", "schedule"}
+        assert set(values["model"]) <= set(inspect.signature(ActionNet).parameters) - {"latent", "verbs"}
     elif values["task"] == "evaluator":
         known = set(values)  # its own tests know them
     else:
