@@ -53,8 +53,8 @@ MAX_FILE_FRAMES = 36000  # of a motion file that is read or written
 MAX_FPS = 1000.0
 MAX_PIECE = 16  # frames of one partial
 MAX_STREAM_FRAMES = 18000  # ten minutes
-# frames that a stream may be ahead of what was played, unless the request says otherwise: two seconds to spare also when
-# the next piece, of MAX_PIECE frames, is still to come
+# frames that a stream may be ahead of what was played, unless the request says otherwise: two seconds to spare also
+# when the next piece, of MAX_PIECE frames, is still to come
 AHEAD = 90
 MIN_AHEAD, MAX_AHEAD = 2 * MAX_PIECE, 600
 
