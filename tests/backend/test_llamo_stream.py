@@ -145,3 +145,11 @@ def test_a_slow_watcher_holds_the_model_back(make_llamo, monkeypatch):  # noqa: 
         gate.release()
     thread.join(60)
     assert not thread.is_alive() and watcher.frames == 60
+
+
+def test_a_stream_computes_with_one_thread_and_gives_the_others_back(make_llamo):  # noqa: F811
+    model, seen = make_llamo(), []
+    torch.set_num_threads(2)
+    audience = Audience(stop_at=8, on_piece=lambda: seen.append(torch.get_num_threads()))
+    model.stream(GenerateRequest("a person walks forward"), audience, quiet, never)
+    assert set(seen) == {1} and torch.get_num_threads() == 2

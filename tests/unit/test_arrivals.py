@@ -1,10 +1,11 @@
 """Frames of a live motion between arrival and keys: in order, and made anew from where a new prompt begins."""
 
 import numpy as np
+import pytest
 
 from blender_addon import arrivals
 from blender_addon.client import protocol
-from blender_addon.client.incoming import Piece
+from blender_addon.client.incoming import Incoming, Piece
 from blender_addon.retarget.live import Placer, joined
 
 
@@ -65,3 +66,15 @@ def test_frames_that_have_keys_are_never_taken_back():
 def test_the_window_leaves_two_seconds_to_spare():
     """Also when the next piece, of any size, is still to come."""
     assert (protocol.AHEAD - protocol.MAX_PIECE) / protocol.FPS >= 2.0
+
+
+def test_the_end_speaks_of_the_frames_that_came_or_of_those_that_stay():
+    came = Incoming(90)
+    came.received = 40
+    came.check_end({"frames": 40, "seed": 7})
+    with pytest.raises(protocol.ProtocolError, match="sent 40 frames"):
+        came.check_end({"frames": 28, "seed": 7})
+    came.keep(24)  # a new prompt: the backend goes back, and is stopped before it sends anything anew
+    came.check_end({"frames": 28, "seed": 7})
+    with pytest.raises(protocol.ProtocolError, match="sent 40 frames"):
+        came.check_end({"frames": 20, "seed": 7})

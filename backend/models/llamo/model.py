@@ -16,7 +16,7 @@ from backend.codecs.streaming import Tape, join
 from backend.errors import BackendError
 from backend.language import base, text, writing
 from backend.models import actions, again, asked, checkpoint, choosing, reading
-from backend.models.device import choose_device, choose_precision
+from backend.models.device import choose_device, choose_precision, one_thread
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress, Watcher
 from backend.models.llamo.config import LLaMoConfig
 from backend.models.llamo.expert import MotionExpert
@@ -139,6 +139,7 @@ class LLaMo:
             return count * STRIDE >= frames
         return count == self._longest or (ending > 0.5 and count * STRIDE >= self.config.min_seconds * FPS)
 
+    @one_thread()
     @torch.no_grad()
     def stream(
         self, request: GenerateRequest, watcher: Watcher, progress: Progress, cancelled: Cancelled

@@ -12,6 +12,7 @@ from backend.codecs.streaming import Tape, join
 from backend.codecs.vq_vae import VQVAE
 from backend.errors import BackendError
 from backend.models import actions, again, asked, choosing, reading
+from backend.models.device import one_thread
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress, Watcher
 from backend.models.momug.conditions import Conditions
 from backend.models.motiongpt import poses, sampling
@@ -152,6 +153,7 @@ class MotionGPT:
         """Entries (patch*D,) of the last token of codes (n,levels)."""
         return self.tokens.vectors(codes[-self.config.patch :].flatten().to(self.device))
 
+    @one_thread()
     @torch.no_grad()
     def stream(
         self, request: GenerateRequest, watcher: Watcher, progress: Progress, cancelled: Cancelled
