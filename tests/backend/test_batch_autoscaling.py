@@ -127,7 +127,7 @@ def test_machines_come_with_the_jobs_and_go_with_them(tmp_path, cluster):
         ray.shutdown()
     print(f"machines: {seen}, jobs ended after {ended} s")
     assert report.done == JOBS and not report.failed
-    assert sorted(path.stem for path in (tmp_path / "out").glob("*.npz")) == sorted(row["name"] for row in rows)
+    assert sorted(path.stem for path in (tmp_path / "out").glob("[!.]*.npz")) == sorted(row["name"] for row in rows)
     workers = {file.name.split("-")[3] for file in made.glob("made-*")}
     assert max(count for _, count in seen) >= 2 and len(workers) >= 2, "it grew"
     assert max(count for _, count in seen) <= MOST and seen[-1][1] == 0, "it shrank"
