@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,17 @@ def die_with_parent() -> None:
         log.warning("prctl failed with error %d", ctypes.get_errno())
     if os.getppid() != parent:
         os._exit(0)
+
+
+def end_with_stdin() -> None:
+    """End this process, at once, when its standard input closes: whoever started it is gone then. On any system."""
+
+    def watch() -> None:
+        while os.read(0, 1024):
+            continue
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def return_memory() -> None:

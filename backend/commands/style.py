@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 from backend.commands.shared import DEVICE, command, print_record
+from backend.process import end_with_stdin
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -17,12 +18,15 @@ def add(commands: argparse._SubParsersAction) -> None:
     one.add_argument("--licence", default="the owner's", metavar="TEXT", help="of the motions")
     one.add_argument("--non-commercial", action="store_true", help="the motions may not be used commercially")
     one.add_argument("--steps", type=int, metavar="N", help="default: the recipe's")
+    one.add_argument("--end-with-stdin", action="store_true", help="end when the program that started this one is gone")
     one = command(style, "install", style_install, "put a trained style pack where the backend finds it")
     one.add_argument("folder", type=Path, metavar="DIR", help="RUN/best of `train --recipe style`")
 
 
 def style_train(options: argparse.Namespace) -> None:
     logging.getLogger().setLevel(logging.INFO)
+    if options.end_with_stdin:
+        end_with_stdin()
     from backend.training.own_style import train_style
 
     print_record(

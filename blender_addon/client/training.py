@@ -36,6 +36,7 @@ class StyleTraining:
     ):
         command = [*program, "style", "train", "--source", str(source), "--out", str(run), "--name", name]
         command += ["--label", label, "--licence", licence, "--steps", str(steps)]
+        command.append("--end-with-stdin")  # which closes when Blender ends, however it ends
         if not commercial:
             command.append("--non-commercial")
         self.name, self.label, self.licence, self.commercial = name, label, licence, commercial
@@ -47,7 +48,6 @@ class StyleTraining:
         self._read = 0
         self._started = time.monotonic()
         self._process = BackendProcess(command, env or child_environment(), log_file, backend_root())
-        self._process.stdin.close()
 
     @property
     def fraction(self) -> float:

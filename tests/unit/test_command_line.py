@@ -58,3 +58,13 @@ def test_verbose_adds_the_details(backend):
 def test_wrong_usage_exits_with_2(backend, arguments):
     result = backend(*arguments)
     assert result.returncode == 2 and "usage:" in result.stderr
+
+
+def test_a_process_ends_when_who_started_it_is_gone():
+    """Its standard input closes then, on any system and however the other one ended."""
+    code = "import time, backend.process as p; p.end_with_stdin(); print('up', flush=True); time.sleep(120)"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], env=child_environment(), **pipes) as child:
+        assert child.stdout.readline().strip() == b"up" and child.poll() is None
+        child.stdin.close()
+        assert child.wait(60) == 1
