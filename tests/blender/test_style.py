@@ -115,7 +115,8 @@ def test_training_writes_what_was_captured_and_the_pack_is_there(captioned, trai
     assert not runtime.status().failed and "Stolzer Gang!" in runtime.status().message
     arguments, rows = json.loads((tmp_path / "mark.json").read_text(encoding="utf-8"))
     assert [row["captions"] for row in rows] == [["a person walks proudly"], ["a person turns proudly"]]
-    assert arguments[arguments.index("--name") + 1] == "stolzer-gang" and {"--non-commercial", "--end-with-stdin"} <= {*arguments}
+    assert arguments[arguments.index("--name") + 1] == "stolzer-gang"
+    assert {"--non-commercial", "--end-with-stdin"} <= {*arguments}
     source = Path(arguments[arguments.index("--source") + 1])
     assert tmp_path in source.parents
     with np.load(source / "000.npz", allow_pickle=False) as data:
