@@ -145,6 +145,16 @@ def read_assets(file: Path) -> list[Asset]:
 
     Raises OSError when it is no .blend file.
     """
+    try:
+        return _read_assets(file)
+    except (OSError, RuntimeError) as error:
+        told = str(error)
+    # a new error: the traceback of that one keeps Blender's objects beyond the data that they speak of, and freeing them
+    # late breaks Blender 4.5
+    raise OSError(told)
+
+
+def _read_assets(file: Path) -> list[Asset]:
     with bpy.data.temp_data() as aside:
         with aside.libraries.load(str(file), link=True, assets_only=True) as (inside, wanted):
             wanted.actions = list(inside.actions)

