@@ -149,8 +149,8 @@ def read_assets(file: Path) -> list[Asset]:
         return _read_assets(file)
     except (OSError, RuntimeError) as error:
         told = str(error)
-    # a new error: the traceback of that one keeps Blender's objects beyond the data that they speak of, and freeing them
-    # late breaks Blender 4.5
+    # a new error: the traceback of that one keeps Blender's objects beyond the data that they speak of, and freeing
+    # them late breaks Blender 4.5
     raise OSError(told)
 
 

@@ -363,8 +363,8 @@ def test_an_asset_that_is_gone_is_told(library_folder, mannequin_in_an_empty_fil
 
 
 def test_the_error_of_a_broken_file_does_not_keep_blenders_data(library_folder):
-    """A traceback that is kept (by a log, by a script) held what was read beside the open file: Blender 4.5 crashed when
-    that was collected later."""
+    """A traceback that is kept (by a log, by a script) held what was read beside the open file: Blender 4.5 crashed
+    when that was collected later."""
     with pytest.raises(OSError) as caught:
         assets.read_assets(library_folder / "broken.blend")
     assert caught.value.__context__ is None and str(caught.value)
