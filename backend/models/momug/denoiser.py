@@ -1,6 +1,7 @@
 """One guided prediction of clean latents, window by window, for all variations at once."""
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -8,7 +9,8 @@ from torch import Tensor
 from backend.models.momug import windows
 from backend.models.momug.sampling import guided
 
-ROWS = 32  # windows that go through the head at once: between two such batches a step can be cancelled
+# windows that go at once through the head, and through the language model: between two batches a step can be cancelled
+ROWS, READ = 32, 4
 
 
 class Denoiser:
@@ -25,17 +27,17 @@ class Denoiser:
         self.words, self.word_mask, self.prefix_mask = states[rows, 1:], mask[rows, 1:], mask[rows]
         if self.words.shape[1] == 0:
             self.words, self.word_mask = states[rows], torch.zeros_like(mask[rows])
-        self.cache = cache
-        if self.every:
-            cache.batch_select_indices(rows)
+        self.caches = []
+        for piece in rows.split(READ) if self.every else ():
+            self.caches.append(copy.deepcopy(cache))
+            self.caches[-1].batch_select_indices(piece)
 
     def __call__(self, x_t: Tensor, t: int) -> Tensor:
         cut, lengths = windows.gather(x_t, self.parts)
         cut, both = cut.repeat(2, 1, 1), lengths.repeat(2)
         times = torch.full((len(cut),), t, device=cut.device)
         if self.every and self.step % self.every == 0:
-            self.hidden = self.momug.loop.motion_states(cut, times, both, self.cache, self.prefix_mask)
-            self.cache.crop(-(cut.shape[1] + 2))
+            self.hidden = torch.cat(list(self._read(cut, times, both)))
         made = []
         for start in range(0, len(cut), ROWS):
             self.stop()
@@ -45,3 +47,11 @@ class Denoiser:
             made.append(self.momug.head(cut[rows], times[rows], both[rows], words, mask, hidden))
         conditional, unconditional = torch.cat(made).chunk(2)
         return windows.scatter(guided(conditional, unconditional, self.scale, lengths), self.parts, x_t.shape[1])
+
+    def _read(self, cut: Tensor, times: Tensor, lengths: Tensor) -> Iterator[Tensor]:
+        """The language model's states of the motion tokens, ``READ`` windows at a time."""
+        for index, cache in enumerate(self.caches):
+            self.stop()
+            rows = slice(index * READ, (index + 1) * READ)
+            yield self.momug.loop.motion_states(cut[rows], times[rows], lengths[rows], cache, self.prefix_mask[rows])
+            cache.crop(-(cut.shape[1] + 2))
