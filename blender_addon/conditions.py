@@ -220,11 +220,10 @@ def why_no_poses(frames: "Sequence[int]", span: "tuple[int, int] | None", model:
 
 def case_of(frames: "Sequence[int]", first: int, last: "int | None") -> str:
     """Which poses are given, as the models' tables of ``conditions_quality`` call it: "first" for one where the motion
-    begins, "last" for one where it ends, else "keys"."""
-    places = set(frames)
-    if len(places) > 1:
-        return "keys"
-    return "last" if last is not None and places == {last} else "first" if places == {first} else "keys"
+    begins, "last" for one where it ends, "ends" for these two, else "keys"."""
+    if last is not None and set(frames) == {last}:
+        return "last"
+    return {frozenset({first}): "first", frozenset({first, last}): "ends"}.get(frozenset(frames), "keys")
 
 
 def better_model(model: str, case: str) -> str:

@@ -25,7 +25,7 @@ def known(monkeypatch):
 @pytest.mark.parametrize(
     "frames, first, last, case",
     [([1], 1, None, "first"), ([1], 1, 60, "first"), ([60], 1, 60, "last"), ([30], 1, 60, "keys"),
-     ([1, 60], 1, 60, "keys"), ([1, 1], 1, 60, "first")],
+     ([1, 60], 1, 60, "ends"), ([1, 30, 60], 1, 60, "keys"), ([1, 60], 1, None, "keys"), ([1, 1], 1, 60, "first")],
 )  # fmt: skip
 def test_poses_are_named_by_where_they_are(frames, first, last, case):
     assert conditions.case_of(frames, first, last) == case
