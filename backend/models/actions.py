@@ -21,7 +21,11 @@ LIKELY = 0.25  # of a verb that a caption is begun with
 
 
 class ActionNet(nn.Module):
-    """Latents (B,L,C), with True in mask (B,L) where there is one, to logits (B,V) of ``verbs``."""
+    """A temporal convolutional net, ours: every verb is recognised by itself (binary cross-entropy), in any number.
+
+    Latents (B,L,C) of the causal VAE, four frames each, with True in mask (B,L) where there is one, to logits (B,V) of
+    ``verbs`` (``backend.data.grammar.action_words``: third person singular).
+    """
 
     def __init__(self, latent: int, verbs: list[str], width: int = 160, dropout: float = 0.3):
         super().__init__()
@@ -53,6 +57,11 @@ class ActionNet(nn.Module):
         return dict(sorted(zip(self.verbs, chances, strict=True), key=lambda row: -row[1]))
 
 
+def shown(net: ActionNet | None, latents: Tensor) -> dict[str, float]:
+    """``net.shown(latents)``; nothing where there is no net."""
+    return {} if net is None else net.shown(latents)
+
+
 def beginnings(shown: dict[str, float], count: int) -> list[str]:
     """``count`` beginnings of a caption, with the likeliest verbs by turns; none where no verb is likely."""
     likely = [verb for verb, chance in shown.items() if chance >= LIKELY][:count]
@@ -60,7 +69,7 @@ def beginnings(shown: dict[str, float], count: int) -> list[str]:
 
 
 def save(net: ActionNet, folder: Path) -> None:
-    """Write actions.safetensors, with the verbs in its header."""
+    """Write actions.safetensors: float16, with the verbs in its header."""
     tensors = {name: value.detach().half().contiguous() for name, value in net.state_dict().items()}
     save_file(tensors, folder / FILE, metadata={"verbs": " ".join(net.verbs)})
 

@@ -80,7 +80,7 @@ def lacking(sentence: str, motions: list[Motion]) -> list[str]:
 def choose(sentences: list[str], segments: list[int], tries: list[list[Motion]]) -> tuple[list[int], list[str]]:
     """The index of the best of each variation's tries, and warnings about what none does.
 
-    Of those that do equally much, the one whose feet slide least.
+    Of those that do equally much, the one whose toes are slowest in contact, in m/s (``motion.quality.metrics``).
     """
     chosen, missing = [], []
     for motions in tries:

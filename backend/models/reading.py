@@ -9,6 +9,11 @@ from backend.motion.skeleton import CANONICAL_OFFSETS, Motion
 from backend.protocol import FPS
 
 
+def beginning(motion: Motion, most: float) -> Motion:
+    """The motion's first ``most`` seconds."""
+    return motion.slice(0, min(motion.frames, int(most * FPS)))
+
+
 def window(motion: Motion, least: float, most: float) -> np.ndarray:
     """Features (T,155) of a canonical motion on the canonical body: of its first ``most`` seconds, whole latents.
 

@@ -234,7 +234,7 @@ class LLaMo:
         Of several that the text half writes, the one that holds best against what can be measured.
         """
         latents = self.encode(motion)[None]
-        shown = self.recogniser.shown(latents[0]) if self.recogniser else {}
+        shown = actions.shown(self.recogniser, latents[0])
         length = torch.tensor([latents.shape[1]], device=self.device)
         past, weight = self.motion_context(latents, length)
         cue = self.tokenizer(CUE, add_special_tokens=False, return_tensors="pt")["input_ids"].to(self.device)
@@ -255,7 +255,7 @@ class LLaMo:
         starts = actions.beginnings(shown, actions.BEGUN)
         logits = logits[:, -1].repeat(CAPTIONS, 1)
         written = writing.write(logits, following, self.tokenizer, on_token, beginnings=starts)
-        return choosing.truest(written, motion.slice(0, min(motion.frames, int(self.config.max_seconds * FPS))), shown)
+        return choosing.truest(written, reading.beginning(motion, self.config.max_seconds), shown)
 
     @torch.no_grad()
     def encode(self, motion: Motion) -> Tensor:

@@ -49,7 +49,7 @@ class Denoiser:
         return windows.scatter(guided(conditional, unconditional, self.scale, lengths), self.parts, x_t.shape[1])
 
     def _read(self, cut: Tensor, times: Tensor, lengths: Tensor) -> Iterator[Tensor]:
-        """The language model's states of the motion tokens, ``READ`` windows at a time."""
+        """The language model's states (B,L,576) of latents (B,L,C), ``READ`` rows at a time; see ``motion_states``."""
         for index, cache in enumerate(self.caches):
             self.stop()
             rows = slice(index * READ, (index + 1) * READ)

@@ -195,10 +195,10 @@ class MoMug:
             progress("caption", index, 0)
 
         latents = self.encode(motion)
-        shown = self.recogniser.shown(latents) if self.recogniser else {}
+        shown = actions.shown(self.recogniser, latents)
         starts = actions.beginnings(shown, actions.BEGUN)
         written = self.loop.write_captions(latents[None], CAPTIONS, on_token, beginnings=starts)
-        return choosing.truest(written, motion.slice(0, min(motion.frames, int(self.config.max_seconds * FPS))), shown)
+        return choosing.truest(written, reading.beginning(motion, self.config.max_seconds), shown)
 
     @torch.no_grad()
     def encode(self, motion: Motion) -> Tensor:

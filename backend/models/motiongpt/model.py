@@ -206,13 +206,13 @@ class MotionGPT:
             progress("caption", index, 0)
 
         latents = self.codec.base.encode(self._features(motion))
-        shown = self.recogniser.shown(latents[0]) if self.recogniser else {}
+        shown = actions.shown(self.recogniser, latents[0])
         codes = self.codec.encode_latents(latents)[0]
         codes = codes[: len(codes) // self.config.patch * self.config.patch]
         vectors = self.tokens.vectors(codes.reshape(-1, self.config.patch * self.config.levels))
         starts = actions.beginnings(shown, actions.BEGUN)
         written = write_captions(self.text, self.tokens, vectors, starts, on_token)
-        return choosing.truest(written, motion.slice(0, min(motion.frames, int(self.config.max_seconds * FPS))), shown)
+        return choosing.truest(written, reading.beginning(motion, self.config.max_seconds), shown)
 
     @torch.no_grad()
     def encode(self, motion: Motion) -> Tensor:
