@@ -31,19 +31,27 @@ PASSED_ON = ("MOMUG_CACHE", "MOMUG_BASE_MODEL", "MOMUG_CHECKPOINTS", "MOMUG_STYL
 
 @dataclass
 class Batch:
-    """Jobs on their way, and how often they were tried before."""
+    """Jobs on their way, which try of them it is, and whether the manifest tells of that try."""
 
     jobs: list[Job]
     attempt: int = 1
+    told: bool = False
 
 
 @dataclass
 class Worker:
-    """An actor and what it has been given: task -> batch; ``starting`` until a machine has taken it."""
+    """An actor and what it has been given, in the order in which it makes it: task -> batch; ``starting`` until a
+    machine has taken it."""
 
     actor: Any
     starting: Any
     tasks: dict[Any, Batch] = field(default_factory=dict)
+
+    def takes(self, batch: Batch) -> bool:
+        """One that lost a worker before has a worker to itself: when that is lost too, it was this batch."""
+        if batch.attempt > 1 or any(given.attempt > 1 for given in self.tasks.values()):
+            return not self.tasks
+        return len(self.tasks) < IN_FLIGHT
 
 
 def pool(address: str, workers: int | None = None, cpus: int = 2) -> Callable[..., Iterator[list[dict[str, Any]]]]:
@@ -126,10 +134,11 @@ class _Pool:
             # one that no machine has taken yet gets nothing: it may wait for ever, when a machine has just left
             here = [worker for worker in self.workers if worker.starting is None]
             for worker in sorted(here, key=lambda worker: len(worker.tasks)):
-                while waiting and len(worker.tasks) < IN_FLIGHT:
+                while waiting and worker.takes(waiting[0]):
                     batch = waiting.popleft()
                     worker.tasks[worker.actor.make.remote(batch.jobs)] = batch
-                    yield [{**run.started(job), "attempt": batch.attempt} for job in batch.jobs]
+                for batch in list(worker.tasks.values())[:1]:
+                    yield from self._begun(batch)
             if not waiting:
                 self._dismiss()
             tasks = {task: worker for worker in self.workers for task in worker.tasks}
@@ -142,6 +151,13 @@ class _Pool:
                 elif task == worker.starting:
                     yield from self._arrive(worker, waiting)
         self._dismiss()
+
+    def _begun(self, batch: Batch) -> Iterator[list[dict[str, Any]]]:
+        """The lines of a try, once: when its worker has nothing else to make before. What only waits at a worker has not
+        been tried, and is not told as if it had."""
+        if not batch.told:
+            batch.told = True
+            yield [{**run.started(job), "attempt": batch.attempt} for job in batch.jobs]
 
     def _arrive(self, worker: Worker, waiting: deque[Batch]) -> Iterator[list[dict[str, Any]]]:
         """A machine has taken a worker, or lost it at once."""
@@ -166,12 +182,13 @@ class _Pool:
             if isinstance(error.cause, UnwritableError):
                 raise error.cause from error
             log.exception("a worker failed")
+            yield from self._begun(worker.tasks[task])
             yield from self._again(worker.tasks.pop(task), f"a worker failed ({type(error.cause).__name__})", waiting)
         except errors.RayError as error:
             yield from self._lost(worker, f"its worker was lost ({type(error).__name__})", waiting)
         else:
             self.ended = True
-            del worker.tasks[task]
+            yield from self._begun(worker.tasks.pop(task))
             yield records
 
     def _lost(self, worker: Worker, reason: str, waiting: deque[Batch]) -> Iterator[list[dict[str, Any]]]:
@@ -187,6 +204,7 @@ class _Pool:
                 lost.append(batch)
             else:
                 self.ended = True
+                yield from self._begun(batch)
                 yield records
         if not self.ended and self.losses >= HOPELESS:
             raise BackendError("internal", f"{self.losses} workers ended before they had made anything: {reason}.")
@@ -194,6 +212,7 @@ class _Pool:
             return
         making, *queued = lost
         waiting.extendleft(reversed(queued))
+        yield from self._begun(making)
         yield from self._again(making, reason, waiting)
 
     def _again(self, batch: Batch, reason: str, waiting: deque[Batch]) -> Iterator[list[dict[str, Any]]]:

@@ -22,14 +22,16 @@ class Actor:
     """Takes part in the work when a machine has ``room`` for it; ``dies`` at its first batch."""
 
     def __init__(self, ray, dies: bool, room: bool):
-        self.ray, self.dies, self.room, self.killed = ray, dies, room, False
+        self.ray, self.dies, self.room, self.killed, self.ended = ray, dies, room, False, 0
         self.make = SimpleNamespace(remote=lambda jobs: self._task(jobs))
         self.__ray_ready__ = SimpleNamespace(remote=lambda: ("ready", self, len(ray.made)))
 
     def _task(self, jobs):
         assert self.room and not self.killed, "work was given to one that no machine has taken"
         self.ray.given += 1
-        return ("batch", self, self.ray.given, tuple(job.name for job in jobs))
+        self.ray.tasks.append(("batch", self, self.ray.given, tuple(job.name for job in jobs)))
+        self.ray.most = max(self.ray.most, sum(task[1] is self for task in self.ray.tasks) - self.ended)
+        return self.ray.tasks[-1]
 
 
 class Ray:
@@ -37,6 +39,7 @@ class Ray:
 
     def __init__(self, *actors: "tuple[bool, bool]", room: int):
         self.plan, self.room, self.made, self.given = list(actors), room, [], 0
+        self.tasks, self.most = [], 0  # all that were handed out; how many one worker had at most
 
     def cluster_resources(self):
         return {"CPU": float(self.room)}
@@ -57,12 +60,18 @@ class Ray:
     def get(self, task, timeout=None):
         if task[0] == "ready":
             return None
-        if task[1].dies:
+        if task[1].dies or self._gone(task):
+            task[1].dies = True
             raise Lost("died")
+        task[1].ended += 1
         return [{"job": name, "state": "done"} for name in task[3]]
 
     def kill(self, actor):
         actor.killed = True
+
+    def _gone(self, task):
+        """Whether what this task's worker was given, up to it, held the job that ends workers."""
+        return any("killer" in given[3] for given in self.tasks if given[1] is task[1] and given[2] <= task[2])
 
 
 @pytest.mark.parametrize(
@@ -102,3 +111,24 @@ def test_what_a_lost_worker_had_finished_is_taken_and_not_made_again(tmp_path):
     tries = {name: [r["state"] for r in told if r["job"] == name] for name in ("n0", "n1", "n2", "n3")}
     assert tries["n0"] == tries["n1"] == ["running", "done"]
     assert tries["n2"] == tries["n3"] == ["running", "retry", "running", "done"]
+
+
+@pytest.mark.parametrize("place", range(6))
+@pytest.mark.parametrize("room", [1, 2, 3])
+def test_a_job_that_ends_its_workers_is_told_of_once_a_try_wherever_it_stands(place, room, tmp_path):
+    """Behind another batch at the same worker it has not been tried: that hand-out counts for nothing."""
+    names = [f"n{i}" for i in range(10)]
+    names.insert(2 * place, "killer")
+    ray = Ray(room=room)
+    batches = [[Job(name) for name in names[start : start + 2]] for start in range(0, len(names), 2)]
+    pool = on_ray._Pool(ray, run.Settings(str(tmp_path)), None, 1)
+    told = [record for records in pool.make(batches) for record in records]
+    tries = [(record["state"], record.get("attempt")) for record in told if record["job"] == "killer"]
+    again = [("running", 1), ("retry", 1), ("running", 2), ("retry", 2), ("running", 3), ("failed", 3)]
+    assert tries == again
+    for name in set(names) - {"killer"}:
+        states = [record["state"] for record in told if record["job"] == name]
+        assert states[-1] == "done" and states.count("done") == 1
+        assert states.count("running") == states.count("retry") + 1 <= 2, "only who was in its batch is made again"
+    assert sum(actor.dies for actor in ray.made) == on_ray.ATTEMPTS
+    assert ray.most <= on_ray.IN_FLIGHT
