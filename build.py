@@ -3,7 +3,7 @@
 
 python3 build.py setup                 environments and base model, in the user's cache
 python3 build.py demo "a person waves" from a prompt to a .blend, headless
-python3 build.py test                  every test on every Blender Python that is here
+python3 build.py test                  every test on every Blender Python that is here; --only scale: on a Ray cluster
 python3 build.py bench                 the promised times, measured on this computer
 python3 build.py env                   where the environments are, as JSON
 python3 build.py package               dist/momug-<version>.zip, the extension
@@ -207,11 +207,15 @@ def command_test(arguments: argparse.Namespace) -> int:
     wanted = [suites.Suite("backend", "backend", backend)]
     wanted += [suites.Suite(f"Blender {blender.version}", "blender", python) for blender, python in blenders.items()]
     wanted += [suites.Suite("window", "window", backend)]
+    if arguments.only == "scale":
+        wanted = [suites.Suite("scale", "scale", _with_ray(backend))]
     variables = {"MOMUG_BACKEND_PYTHON": str(backend)}
     total = suites.run_all(wanted, _test_tools(backend), variables, say, arguments.only, arguments.pytest)
     if not (total.passed or total.failed):
         say("\nNo test ran.")
         total = total.plus(suites.Counts(failed=1))
+    if not arguments.only:
+        say("\nNot among them: tests on a Ray cluster, which take 80 MB more (python3 build.py test --only scale).")
     say(f"\n{total.line}")
     return 1 if total.failed else 0
 
@@ -230,6 +234,27 @@ def _test_tools(python: Path) -> Path:
                 raise EnvironmentProblem("The test tools could not be installed.", "pip's own words are above.")
             done.write_text("", encoding="utf-8")
     return folder
+
+
+def _with_ray(backend: Path) -> Path:
+    """Python that sees the backend's environment and Ray: users' environments do not carry the extra."""
+    extra = paths.REQUIREMENTS.with_name("requirements-scale.txt")
+    folder = paths.environment_folder("scale", f"{backend.parents[1].name} {extra.read_text(encoding='utf-8')}")
+    python, done = paths.environment_python(folder), folder / "complete"
+    with environment.set_up_lock(say):
+        if not done.is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            say("scale: installing Ray, about 80 MB")
+            made = _run([backend, "-m", "venv", folder], {}, ROOT, RUN_TIMEOUT) == 0
+            if made:
+                below, own = (next(place.glob("[lL]ib/**/site-packages")) for place in (backend.parents[1], folder))
+                (own / "backend.pth").write_text(f"{below}\n", encoding="utf-8")
+                install = ["-m", "pip", "install", "--quiet", "--no-input", "--only-binary", ":all:", "-r", extra]
+                made = _run([python, *install], {}, ROOT, RUN_TIMEOUT) == 0
+            if not made:
+                raise EnvironmentProblem("Ray could not be installed.", "pip's own words are above.")
+            done.write_text("", encoding="utf-8")
+    return python
 
 
 # --- bench
@@ -365,7 +390,8 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (default: ./out)")
     demo.set_defaults(run=command_demo)
     test = commands.add_parser("test", help="run every test; arguments after -- go to pytest")
-    test.add_argument("--only", choices=("unit", "protocol", "backend", "blender", "gui"), help="one folder of tests")
+    folders = ("unit", "protocol", "backend", "blender", "gui", "scale")
+    test.add_argument("--only", choices=folders, help="one folder of tests; scale, a Ray cluster, is run only so")
     test.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
     test.set_defaults(run=command_test)
     bench = commands.add_parser("bench", help="measure the promised times on this computer")

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = {
     "backend": ("unit", "protocol", "backend"),
     "blender": ("unit", "protocol", "blender"),
+    "scale": ("scale",),  # a real Ray cluster of several machines, each a process: only when it is asked for
     "window": ("gui",),  # the installed Blender under Xvfb, driven by mouse and keys; skipped where it is not installed
 }
 SIDE_BY_SIDE = 2  # suites at a time where there are as many processors; each takes up to 3 GB of memory
@@ -40,7 +41,7 @@ class Counts(NamedTuple):
 
 @dataclass(frozen=True)
 class Suite:
-    """Tests of one kind ("backend", "blender" or "window") in one Python."""
+    """Tests of one kind ("backend", "blender", "scale" or "window") in one Python."""
 
     title: str
     kind: str

@@ -153,8 +153,8 @@ class _Pool:
         self._dismiss()
 
     def _begun(self, batch: Batch) -> Iterator[list[dict[str, Any]]]:
-        """The lines of a try, once: when its worker has nothing else to make before. What only waits at a worker has not
-        been tried, and is not told as if it had."""
+        """The lines of a try, once: when its worker has nothing else to make before. What only waits at a worker has
+        not been tried, and is not told as if it had."""
         if not batch.told:
             batch.told = True
             yield [{**run.started(job), "attempt": batch.attempt} for job in batch.jobs]

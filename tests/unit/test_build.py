@@ -96,6 +96,13 @@ def test_test_command_closes_with_one_count(monkeypatch, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == "14 passed, 1 failed, 3 skipped"
 
 
+def test_the_ray_cluster_is_tested_only_when_asked_for_and_with_ray(monkeypatch, tmp_path):
+    ran = prepare(monkeypatch, tmp_path, suites.Counts(7, 0, 0))
+    monkeypatch.setattr(build, "_with_ray", lambda backend: tmp_path / "python")
+    assert build.main(["test", "--only", "scale"]) == 0
+    assert ran == [suites.Suite("scale", "scale", tmp_path / "python")] and ran[0].folders("scale") == ["tests/scale"]
+
+
 def test_test_command_fails_when_nothing_ran(monkeypatch, tmp_path, capsys):
     prepare(monkeypatch, tmp_path, suites.Counts())
     assert build.main(["test", "--", "-k", "no_such_test"]) == 1

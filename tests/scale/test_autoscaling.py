@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import socket
-import subprocess
 import sys
 import threading
 import time
@@ -13,10 +11,10 @@ from pathlib import Path
 import pytest
 
 ray = pytest.importorskip("ray", reason="Ray is an extra: backend/requirements-scale.txt")
-psutil = pytest.importorskip("psutil")
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path += [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "backend")]
 import batch_model  # noqa: E402
+from ray_machines import IMPORTED, Machine, free_ports  # noqa: E402
 
 from backend.batch import on_ray, run  # noqa: E402
 
@@ -26,6 +24,10 @@ MOST, IDLE = 3, 0.1  # machines, and minutes without work after which one is giv
 JOBS = 240  # each of 0.15 s: longer than a machine needs to come
 KIND = {"resources": {"CPU": 2, "object_store_memory": 1 << 28}, "node_config": {}, "min_workers": 0}
 HEAD = {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}
+HEAD_VARIABLES = {
+    "RAY_CLOUD_INSTANCE_ID": HEAD_ID, "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD_ID, "RAY_FAKE_CLUSTER": "1",
+    "RAY_enable_autoscaler_v2": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+}  # fmt: skip
 LISTS = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
 CLUSTER = {
     "cluster_name": "test", "head_node_type": "ray.head.default",
@@ -41,39 +43,21 @@ CLUSTER = {
 def cluster(tmp_path_factory):
     """Address of a head that computes nothing; its machines are processes here, as in Ray's own tests."""
     folder = tmp_path_factory.mktemp("cluster")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    here = f"{ray.util.get_node_ip_address()}:{port}"
+    here = f"127.0.0.1:{free_ports(1)[0]}"
     asked = CLUSTER | {"provider": {**CLUSTER["provider"], "gcs_address": here}}
     (folder / "cluster.yaml").write_text(json.dumps(asked), encoding="utf-8")
     patch = pytest.MonkeyPatch()
-    patch.setenv("PYTHONPATH", str(Path(__file__).resolve().parent))
-    for name, value in (("AUTH_MODE", "disabled"), ("worker_niceness", "0"), ("enable_autoscaler_v2", "1")):
-        patch.setenv(f"RAY_{name}", value)
-    command = [Path(sys.executable).with_name("ray"), "start", "--head", "--block", f"--port={port}", "--num-cpus=0"]
-    command += [f"--autoscaling-config={folder / 'cluster.yaml'}", "--include-dashboard=false", "--disable-usage-stats"]
-    log = folder / "ray.log"
-    with open(log, "w") as told:
-        env = os.environ | {"RAY_CLOUD_INSTANCE_ID": HEAD_ID, "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD_ID}
-        env |= {"AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1"}
-        head = subprocess.Popen(command, env=env, stdout=told, stderr=subprocess.STDOUT, start_new_session=True)
-    try:
-        for _ in range(240):
-            if "Ray runtime started" in log.read_text(encoding="utf-8") or head.poll() is not None:
-                break
-            time.sleep(0.5)
-        assert head.poll() is None, log.read_text(encoding="utf-8")
-        yield here
-    finally:
-        if head.poll() is None:
-            ours = [*psutil.Process(head.pid).children(recursive=True), psutil.Process(head.pid)]
-            for process in ours:
-                try:
-                    process.send_signal(signal.SIGKILL)
-                except psutil.NoSuchProcess:
-                    continue
-        head.wait(60)
-        patch.undo()
+    patch.setenv("PYTHONPATH", IMPORTED)
+    patch.setenv("RAY_AUTH_MODE", "disabled")
+    head = Machine(
+        folder / "head.log",
+        port=here.rpartition(":")[2],
+        options=("--num-cpus=0", f"--autoscaling-config={folder / 'cluster.yaml'}"),
+        variables=HEAD_VARIABLES,
+    )
+    yield head.address
+    head.kill()
+    patch.undo()
 
 
 class Watch:

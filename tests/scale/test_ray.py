@@ -3,21 +3,25 @@
 import json
 import os
 import signal
-import socket
+import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 ray = pytest.importorskip("ray", reason="Ray is an extra: backend/requirements-scale.txt")
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path += [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "backend")]
 import batch_model  # noqa: E402
+from ray_machines import IMPORTED, Machine  # noqa: E402
 
 from backend.batch import on_ray, run  # noqa: E402
 from backend.errors import BackendError  # noqa: E402
 from backend.motion import formats  # noqa: E402
+
+WORKER = on_ray.Worker
 
 
 def states(folder: Path) -> dict[str, list[dict]]:
@@ -29,33 +33,15 @@ def states(folder: Path) -> dict[str, list[dict]]:
     return found
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [opened.getsockname()[1] for opened in sockets]
-    for opened in sockets:
-        opened.close()
-    return ports
-
-
-def agent_ports() -> dict[str, int]:
-    """Ray gives its agents 15 s to say which port they took, which a busy computer may not keep: they are told."""
-    names = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
-    return dict(zip(names, free_ports(len(names)), strict=True))
-
-
 @pytest.fixture(scope="module", autouse=True)
 def cluster(tmp_path_factory):
-    """Four CPUs' worth of workers, whatever this computer has."""
+    """A head with four CPUs' worth of workers, whatever this computer has."""
     patch = pytest.MonkeyPatch()
-    patch.setenv("PYTHONPATH", str(Path(__file__).resolve().parent))
-    patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    patch.setenv("RAY_worker_niceness", "0")
-    from ray.cluster_utils import Cluster
-
-    head = {"num_cpus": 4, "include_dashboard": False, **agent_ports()}
-    running = Cluster(initialize_head=True, head_node_args=head)
-    yield running
-    running.shutdown()
+    patch.setenv("PYTHONPATH", IMPORTED)
+    patch.setenv("RAY_AUTH_MODE", "disabled")
+    head = Machine(tmp_path_factory.mktemp("cluster") / "head.log", options=("--num-cpus=4",))
+    yield head
+    head.kill()
     patch.undo()
 
 
@@ -123,34 +109,84 @@ def test_a_job_that_kills_its_worker_is_given_up_and_the_rest_go_on(tmp_path, go
     assert [record["attempt"] for record in states(tmp_path / "out")["n3"] if record["state"] == "running"] == [1, 2, 3]
 
 
-def test_results_go_to_a_url_and_no_more_is_under_way_than_workers_can_hold(tmp_path, go):
-    rows = [{"name": f"a/n{i}", "prompt": "a person walks slowly", "seconds": 2} for i in range(14)]
+DRIVER = """
+import sys
+import batch_model
+from backend.batch import on_ray, run
+table, out, made, address = sys.argv[1:]
+settings = run.Settings(out, batch=2, load=batch_model.Loader(made))
+run.run(table, settings, pool=on_ray.pool(address, 3, 1))
+"""
+
+
+def test_a_run_whose_starting_process_is_killed_goes_on_where_it_was(tmp_path, go, cluster):
+    """kill -9 of the one process that hands out and keeps the manifest; the same command again does the rest."""
+    rows = [{"name": f"n{i}", "prompt": "a person walks slowly", "seconds": 2, "seed": i} for i in range(60)]
+    table, out, made = tmp_path / "jobs.json", tmp_path / "out", tmp_path / "made"
+    table.write_text(json.dumps(rows), encoding="utf-8")
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, table, out, made, cluster.address],
+        env=os.environ | {"PYTHONPATH": IMPORTED},
+    )
+    try:
+        end = time.monotonic() + 120
+        while len(list(out.glob("[!.]*.npz"))) < 10 and driver.poll() is None and time.monotonic() < end:
+            time.sleep(0.02)
+        assert driver.poll() is None, "killed in the middle, not after its end"
+    finally:
+        driver.kill()
+        driver.wait(60)
+    before = [name for name, records in states(out).items() if records[-1]["state"] == "done"]
+    assert 8 <= len(before) < 60
+    report = go(rows)
+    assert report.earlier == len(before) and report.done == 60 - len(before) and not report.failed
+    told = states(out)
+    assert all([record["state"] for record in records].count("done") == 1 for records in told.values())
+    assert sorted(path.name for path in out.glob("*.npz")) == sorted(f"{row['name']}.npz" for row in rows)
+    again = [file.name.split("-")[1] for file in made.glob("made-*")]
+    assert all(again.count(name[1:]) == 1 for name in before), "what was done is not made again"
+    assert len(again) <= 60 + 3 * 2 * on_ray.IN_FLIGHT, "only what was in hand is"
+
+
+def test_results_go_to_a_url_and_no_more_is_under_way_than_workers_can_hold(tmp_path, go, monkeypatch):
+    held = []
+
+    class Tasks(dict):
+        def __setitem__(self, task, batch):
+            super().__setitem__(task, batch)
+            held.append(len(self))
+
+    monkeypatch.setattr(on_ray, "Worker", lambda *given: WORKER(*given, Tasks()))
+    rows = [{"name": f"a/n{i}", "prompt": "a person walks slowly", "seconds": 2} for i in range(30)]
     url, book = (tmp_path / "bucket").as_uri(), tmp_path / "book" / "manifest.jsonl"
-    assert go(rows, workers=None, out=url, manifest=book).done == 14
-    assert len(list((tmp_path / "bucket" / "a").glob("*.npz"))) == 14
+    assert go(rows, workers=None, out=url, manifest=book).done == 30
+    assert len(list((tmp_path / "bucket" / "a").glob("*.npz"))) == 30
+    assert len(held) == 15 and max(held) == on_ray.IN_FLIGHT, "batches that one worker had at a time"
     under_way = most = 0
     for line in book.read_text(encoding="utf-8").splitlines():
         state = json.loads(line).get("state")
         under_way += (state == "running") - (state == "done")
         most = max(most, under_way)
-    assert 2 <= most <= 4 * on_ray.IN_FLIGHT * 2
+    assert 2 <= most <= 4 * 2, "four workers make two each"
 
 
-def test_a_machine_that_leaves_and_one_that_joins_lose_no_job_and_double_none(tmp_path, cluster):
-    """Three machines of one worker each beside the head, which holds none; one is taken away, another is added."""
-    made = tmp_path / "made"
+def test_a_machine_that_leaves_and_one_that_joins_lose_no_job_and_double_none(tmp_path, cluster, monkeypatch):
+    """Two machines of one worker each beside the head, which holds none; one loses its power, another is added."""
+    made, count = tmp_path / "made", 120
     made.mkdir()
-    rows = [{"name": f"n{i}", "prompt": "a person walks slowly", "seconds": 2, "seed": i} for i in range(40)]
+    monkeypatch.setattr(on_ray, "LOOK", 1.0)
+    rows = [{"name": f"n{i}", "prompt": "a person walks slowly", "seconds": 2, "seed": i} for i in range(count)]
     (tmp_path / "jobs.json").write_text(json.dumps(rows), encoding="utf-8")
-    machines, over = [cluster.add_node(num_cpus=8, **agent_ports()) for _ in range(2)], threading.Event()
-    changed = []
+    eight = ("--num-cpus=8",)
+    machines = [Machine(tmp_path / f"machine-{i}.log", cluster.address, options=eight) for i in range(2)]
+    over, changed = threading.Event(), []
 
     def change() -> None:
         while not over.wait(0.05):
             if len(list(made.glob("made-*"))) > 6:
-                cluster.remove_node(machines[0], allow_graceful=False)
-                machines[0] = cluster.add_node(num_cpus=8, **agent_ports())
-                changed.append(True)
+                machines[0].kill()
+                changed.append(len(list(made.glob("made-*"))))
+                machines.append(Machine(tmp_path / "machine-2.log", cluster.address, options=eight))
                 return
 
     changer = threading.Thread(target=change)
@@ -163,10 +199,12 @@ def test_a_machine_that_leaves_and_one_that_joins_lose_no_job_and_double_none(tm
         over.set()
         changer.join()
         for machine in machines:
-            cluster.remove_node(machine)
-    assert changed and report.done == 40 and not report.failed, report.failed
+            machine.kill()
+    assert changed and changed[0] < count and len(machines) == 3
+    assert len({file.name.split("-")[3] for file in made.glob("made-*")}) == 3, "the machine that joined has worked too"
+    assert report.done == count and not report.failed, report.failed
     told = states(tmp_path / "out")
-    assert len(told) == 40
+    assert len(told) == count
     assert all([record["state"] for record in records].count("done") == 1 for records in told.values())
     assert sorted(path.stem for path in (tmp_path / "out").glob("[!.]*.npz")) == sorted(row["name"] for row in rows)
 
