@@ -362,13 +362,18 @@ def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def clean_prompt(text: Any) -> str:
-    """The prompt on one line in Unicode NFC; raises :class:`ProtocolError` with a sentence for the artist."""
+def clean_prompt(text: Any, optional: bool = False) -> str:
+    """The prompt on one line in Unicode NFC; raises :class:`ProtocolError` with a sentence for the artist.
+
+    optional: none at all ("") is possible, because given poses say enough.
+    """
     if not isinstance(text, str):
         raise ProtocolError("The prompt is not text.")
     if len(text) > MAX_PROMPT:
         raise ProtocolError(f"The prompt has {len(text)} characters; at most {MAX_PROMPT} are possible.")
     cleaned = " ".join(unicodedata.normalize("NFC", text).split())
+    if optional and not cleaned:
+        return ""
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in cleaned):
         raise ProtocolError("The prompt contains control characters.")
     if not any(unicodedata.category(character)[0] in "LN" for character in cleaned):

@@ -57,7 +57,7 @@ def generate_request(
     # the seeds count up from the first, and the last has to fit too
     highest_seed = protocol.MAX_SEED - variations + 1
     return GenerateRequest(
-        prompt=", then ".join(sentence for sentence, _ in parts) if parts else prompt(fields.get("prompt")),
+        prompt=", then ".join(text for text, _ in parts) if parts else prompt(fields.get("prompt", ""), bool(wanted)),
         seconds=seconds,
         seed=_optional(fields.get("seed"), "The seed", 0, highest_seed, integer=True),
         steps=_optional(fields.get("steps"), "The number of steps", 1, protocol.MAX_STEPS, integer=True),
@@ -148,10 +148,10 @@ def target(arrays: Mapping[str, Any], model: Mapping[str, Any]) -> Target | None
     return Target(rotations / lengths, masks[0], translation, masks[1])
 
 
-def prompt(text: Any) -> str:
-    """The prompt on one clean line; raises BackendError("bad_prompt")."""
+def prompt(text: Any, optional: bool = False) -> str:
+    """The prompt on one clean line, "" where it is ``optional``; raises BackendError("bad_prompt")."""
     try:
-        return protocol.clean_prompt(text)
+        return protocol.clean_prompt(text, optional)
     except protocol.ProtocolError as error:
         raise BackendError("bad_prompt", str(error)) from error
 

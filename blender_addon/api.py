@@ -66,7 +66,7 @@ def animate(
     of a pose library). Without a length the last of them is the end. path: a curve object, a collection of objects to
     pass in the order of their names, or points (x, y), world, to go along at even speed; without a length as long as
     a walk takes. keep_bones: these stay as they are, and the others are made to go with them; for destination "NLA" or
-    "SPLICE".
+    "SPLICE". With any of the three the prompt may be empty: they alone decide then.
 
     destination: "ACTION" (new and active), "NLA" (a strip on top) or "SPLICE" (into the active action, whose keys
     elsewhere stay bit for bit). bones: the only ones that may get keys. options: in_place, loop, foot_lock,
@@ -103,7 +103,7 @@ def animate(
 def regenerate(
     armature: bpy.types.Object,
     frame_range: "tuple[int, int]",
-    prompt: str,
+    prompt: str = "",
     *,
     seed: int | None = None,
     model: str = properties.DEFAULT_MODEL,
@@ -125,8 +125,8 @@ def regenerate(
     they showed before, and keys outside the range stay bit for bit. keep_range: first and last frame of a part of the
     range that stays, keys and all, while the rest goes on from it before and after; an end of ``frame_range`` beyond
     which nothing is keyed is free then, so that it may also reach further than the action does. keep_bones: bones that
-    keep their keys in the range too. destination: "SPLICE" (the active action) or "NLA". The rest is as for
-    :func:`animate`. Raises Error.
+    keep their keys in the range too. destination: "SPLICE" (the active action) or "NLA". Without a prompt what stands
+    around the range decides. The rest is as for :func:`animate`. Raises Error.
     """
     task = rework.start_regenerate(
         armature,
@@ -149,8 +149,8 @@ def regenerate(
 
 def in_between(
     armature: bpy.types.Object,
-    frames: "Sequence[int] | None",
-    prompt: str,
+    frames: "Sequence[int] | None" = None,
+    prompt: str = "",
     *,
     seed: int | None = None,
     model: str = properties.DEFAULT_MODEL,
@@ -167,8 +167,8 @@ def in_between(
     """Motion between the poses that the animation of ``armature`` shows at ``frames`` (two at least, None: all frames
     with keys), in its active action, which is returned.
 
-    Keys at these frames stay bit for bit, and the pose is exactly the same; keys between them are replaced. The rest is
-    as for :func:`animate`. Raises Error.
+    Keys at these frames stay bit for bit, and the pose is exactly the same; keys between them are replaced. Without a
+    prompt the poses decide. The rest is as for :func:`animate`. Raises Error.
     """
     task = rework.start_in_between(
         armature,

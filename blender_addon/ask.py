@@ -42,12 +42,16 @@ def checked(
     timeline: "Timeline | None" = None,
     style: "str | None" = None,
     style_weight: float = 1.0,
+    wordless: bool = False,
 ) -> dict:
-    """The fields of a ``generate`` message after a look at each of them. Raises Error."""
+    """The fields of a ``generate`` message after a look at each of them. Raises Error.
+
+    wordless: the prompt may be empty, because poses are given with it.
+    """
     parts = [(one[0], one[1]) for one in timeline] if timeline else []
     try:
         parts = [(protocol.clean_prompt(text), length) for text, length in parts]
-        prompt = ", then ".join(text for text, _ in parts) if parts else protocol.clean_prompt(prompt)
+        prompt = ", then ".join(text for text, _ in parts) if parts else protocol.clean_prompt(prompt, wordless)
         if seed is not None:
             seed = protocol.check_number(seed, "The seed", 0, protocol.MAX_SEED, integer=True)
         if steps is not None:
@@ -115,7 +119,7 @@ def start_animate(
         if frames < 2:
             raise Error("bad_request", "The frame range ends before it has begun.")
         asked["seconds"] = frames / capture.scene_fps(scene)
-    fields = checked(prompt, **asked)
+    fields = checked(prompt, wordless=bool(poses or keep_bones) or path is not None, **asked)
     require_map(armature)
     require_room(armature, options)
     seconds = fields["seconds"]

@@ -259,7 +259,7 @@ def _meet(job, armature, prompt: str, request: dict, timeline: "list | None", to
         options = tools.Options(**{"foot_lock": False, **loop, **job.options})
     except TypeError as error:
         raise tools.api.Error("bad_request", "There is no such option of a motion.", str(error)) from error
-    fields = tools.ask.checked(prompt, model=job.model, timeline=timeline, **request)
+    fields = tools.ask.checked(prompt, model=job.model, timeline=timeline, wordless=True, **request)
     task = tools.ask.send(armature, fields, tools.ask.Place(1, 0, options), arrays=_given(Path(job.target), tools))
     return tools.runtime.wait(task)[0]
 

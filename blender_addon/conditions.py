@@ -218,9 +218,11 @@ def why_no_poses(frames: "Sequence[int]", span: "tuple[int, int] | None", model:
     return ""
 
 
-def case_of(frames: "Sequence[int]", first: int, last: "int | None") -> str:
+def case_of(frames: "Sequence[int]", first: int, last: "int | None", wordless: bool = False) -> str:
     """Which poses are given, as the models' tables of ``conditions_quality`` call it: "first" for one where the motion
-    begins, "last" for one where it ends, "ends" for these two, else "keys"."""
+    begins, "last" for one where it ends, "ends" for these two, else "keys"; all are "poses_only" without a prompt."""
+    if wordless:
+        return "poses_only"
     if last is not None and set(frames) == {last}:
         return "last"
     return {frozenset({first}): "first", frozenset({first, last}): "ends"}.get(frozenset(frames), "keys")

@@ -176,7 +176,7 @@ def recipe(action) -> dict:
 
 def has_recipe(action) -> bool:
     """Was ``action`` made by MoMug?"""
-    return bool(recipe(action).get("prompt"))
+    return "prompt" in recipe(action)
 
 
 def authorship(action) -> list:

@@ -39,7 +39,7 @@ def start_regenerate(
     if options.destination == takes.ACTION:
         options = replace(options, destination=takes.SPLICE)
     options = replace(options, loop=False, in_place=False)
-    fields = ask.checked(prompt, **asked)
+    fields = ask.checked(prompt, wordless=True, **asked)
     _require_animation(armature, options)
     conditions.require(fields["model"], "poses", "go on from what is there")
     before = after = True
@@ -75,7 +75,7 @@ def start_in_between(
     options = replace(
         options or takes.Options(), destination=takes.SPLICE, blend_in=1, blend_out=1, loop=False, in_place=False
     )
-    fields = ask.checked(prompt, **asked)
+    fields = ask.checked(prompt, wordless=True, **asked)
     _require_animation(armature, options)
     conditions.require(fields["model"], "poses", "meet poses")
     try:
@@ -188,7 +188,7 @@ def start_again(armature, *, seed: "int | None" = None, scene=None, undo_step: b
     runtime.check_idle()
     found = commit.current(armature)
     told = commit.recipe(found) if found is not None else {}
-    if not told.get("prompt"):
+    if "prompt" not in told:
         raise Error("bad_request", "Nothing that MoMug made is on this armature.")
     take = found.take
     names = ("model", "preset", "steps", "guidance_scale", "style", "style_weight")
@@ -196,7 +196,7 @@ def start_again(armature, *, seed: "int | None" = None, scene=None, undo_step: b
     timeline = [(part["prompt"], part["seconds"]) for part in told.get("timeline") or ()] or None
     fields = ask.checked(
         told["prompt"], seconds=told.get("requested_seconds"), seed=seed, timeline=timeline,
-        variations=commit.variations(found)[1], **asked,
+        variations=commit.variations(found)[1], wordless=bool(take.given), **asked,
     )  # fmt: skip
     ask.require_map(armature)
     ask.require_room(armature, take.options)

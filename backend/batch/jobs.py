@@ -177,7 +177,7 @@ def _job(row: Any, default: str, model: str, folder: Path) -> Job:
         name = _name(row.get("name") or default)
         request = {key: row[key] for key in GENERATE if row.get(key) is not None}
         if "timeline" not in request:
-            request["prompt"] = protocol.clean_prompt(row.get("prompt", ""))
+            request["prompt"] = protocol.clean_prompt(row.get("prompt", ""), optional=bool(row.get("target")))
         request.setdefault("seed", _seed(name, request))
         files = {key: _file(row[key], folder) if row.get(key) else "" for key in ("target", "rig")}
         return Job(name, row.get("model") or model, request, **files, options=row.get("options") or {})

@@ -10,7 +10,7 @@ from backend.errors import BackendError
 
 def add(commands: argparse._SubParsersAction) -> None:
     one = command(commands, "generate", generate, "turn a sentence into a motion file", MODEL)
-    one.add_argument("--prompt", required=True)
+    one.add_argument("--prompt", default="", help="what happens; poses alone (--key) need none")
     one.add_argument("--out", type=Path, required=True, help=".npz, .bvh or .npy")
     one.add_argument("--seconds", type=float)
     one.add_argument("--seed", type=int)

@@ -86,6 +86,13 @@ def keys(motions: list[Motion], texts: list[str], seed: int) -> Asked:
     return _poses(motions, texts, seed, [0, frames // 3, 2 * frames // 3, -1])
 
 
+def wordless(motions: list[Motion], texts: list[str], seed: int) -> Asked:
+    """The four keys again, and no sentence."""
+    asked = keys(motions, texts, seed)
+    asked.request.prompt = ""
+    return asked
+
+
 def joints(motions: list[Motion], texts: list[str], seed: int) -> Asked:
     """Both arms as they are, all the time; the rest is free."""
     target = target_of(motions[0], range(motions[0].frames), ARMS, place=False)
@@ -164,6 +171,7 @@ CASES = (
     Case("last pose", last, poses=True),
     Case("first and last pose", ends, poses=True),
     Case("four keys", keys, poses=True),
+    Case("four keys, no sentence", wordless, poses=True),
     Case("arms kept", joints),
     Case("range kept", kept_range),
     Case("range made anew", new_range),

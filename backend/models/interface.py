@@ -18,7 +18,8 @@ class GenerateRequest:
     seconds: length; seed: of the first variation, the others count up; steps: denoising steps; preset: one of the
     model's presets; variations: how many motions. timeline: several (sentence, seconds or None) that become one
     continuous motion, instead of prompt and seconds; target: poses and places to meet, which also fixes the length;
-    loop: the end leads into the beginning; style: the name of an installed pack, and how much of it, 0 to 1.
+    loop: the end leads into the beginning; style: the name of an installed pack, and how much of it, 0 to 1. The prompt
+    may be empty where there is a target.
     """
 
     prompt: str

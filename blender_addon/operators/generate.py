@@ -80,11 +80,16 @@ def kept_bones(settings, armature) -> "list[str] | None":
     return properties.selected_bones(armature) if settings.keep_selected else None
 
 
+def gives(settings, armature) -> bool:
+    """Whether the next motion has something to meet, which says enough without a prompt."""
+    return bool(chosen_poses(settings, armature) or path_of(settings) or settings.keep_selected)
+
+
 def why_not(context, needs_prompt: bool = True) -> str:
     """Why no motion can be made with the present settings, one sentence; empty when it can."""
     armature, settings = properties.chosen_armature(context), properties.get(context.scene)
     problem = ask.why_not(armature)
-    if not problem and needs_prompt and not settings.prompt.strip():
+    if not problem and needs_prompt and not settings.prompt.strip() and not gives(settings, armature):
         problem = "Type a prompt first"
     if not problem and settings.use_range and settings.range_end <= settings.range_start:
         problem = "The frame range ends before it has begun"
@@ -184,7 +189,7 @@ its own: Reject brings this one back"""
         armature = properties.chosen_armature(context)
         problem = ask.why_not(armature)
         found = commit.current(armature) if not problem else None
-        if not problem and (found is None or not commit.recipe(found).get("prompt")):
+        if not problem and (found is None or "prompt" not in commit.recipe(found)):
             problem = "Nothing that MoMug made is on this armature"
         return problem
 
@@ -208,8 +213,6 @@ class _PartOperator(Polled):
     def why_not(cls, context) -> str:
         armature, settings = properties.chosen_armature(context), properties.get(context.scene)
         problem = ask.why_not(armature)
-        if not problem and not settings.prompt.strip():
-            problem = "Type a prompt first"
         if not problem and results.current_action(armature) is None:
             problem = "The armature has no action yet: key some poses, or generate a motion first"
         if not problem:

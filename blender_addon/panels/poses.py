@@ -102,6 +102,8 @@ def told(context, settings) -> str:
         return ""
     first, frames = generate.span(settings, armature, context.scene)
     where = f"frames {frames[0]} to {frames[1]}" if frames else f"from frame {first} on"
+    if not settings.prompt.strip():
+        return f"The next motion {' and '.join(parts)}, {where}; without a prompt this alone decides."
     return f"The next motion {' and '.join(parts)}, {where}."
 
 
@@ -114,7 +116,7 @@ def draw_better(layout, context, settings):
     if not frames:
         return
     first, span = generate.span(settings, armature, context.scene)
-    case = conditions.case_of(frames, first, span[1] if span else None)
+    case = conditions.case_of(frames, first, span[1] if span else None, not settings.prompt.strip())
     best = conditions.better_model(properties.chosen_model(settings), case)
     if best:
         label = service.model_info(best).get("label") or best

@@ -153,7 +153,7 @@ def from_scene(armature: bpy.types.Object, rig: Rig, frames: np.ndarray, names: 
     """
     frames = np.asarray(frames, dtype=np.float64)
     still = np.linalg.inv(rig.object_matrix)
-    with stand_in(armature, names) as (copied, scene):
+    with stand_in(armature, names, _switches_stand(armature)) as (copied, scene):
         places = [rig.index[bone.name] for bone in copied.pose.bones]
         matrices = np.empty(16 * len(places), dtype=np.float32)
         seen = []
@@ -174,10 +174,14 @@ def from_scene(armature: bpy.types.Object, rig: Rig, frames: np.ndarray, names: 
             return stepped(frames)
         samples = np.unique(np.linspace(0, len(frames) - 1, _SAMPLES).astype(int))
         known = stepped(frames[samples])
+
+        def followed(times: np.ndarray) -> np.ndarray | None:
+            return following.poses(rig, seen[0], _not_resting(copied, times), names, len(times))
+
         if all(each == seen[0] for each in seen):
-            pose = following.poses(rig, seen[0], _not_resting(copied, frames), names, len(frames))
-            if pose is not None and _agree(pose[samples], known, [rig.index[name] for name in names]):
-                return pose
+            pose = followed(frames[samples])
+            if pose is not None and _agree(pose, known, [rig.index[name] for name in names]):
+                return followed(frames)
         return stepped(frames)
 
 
@@ -192,7 +196,20 @@ def _keys_may_tell(armature: bpy.types.Object) -> bool:
     action = data.action if data is not None else None
     if action is None or not _moves_only_bones(armature) or _scales(armature, action):
         return False
-    return all(bone_of(curve.data_path) or _constant(curve) for curve in compat.fcurves(action, armature))
+    return _switches_stand(armature)
+
+
+def _switches_stand(armature: bpy.types.Object) -> bool:
+    """Whether the animation moves bones and nothing else of the armature, its custom properties least of all."""
+    for data in (armature.animation_data, armature.data.animation_data):
+        if data is not None and any(track.strips and not track.mute for track in data.nla_tracks):
+            return False
+    if armature.data.animation_data is not None and armature.data.animation_data.action is not None:
+        return False
+    data = armature.animation_data
+    action = data.action if data is not None else None
+    curves = compat.fcurves(action, armature) if action is not None else ()
+    return all(bone_of(curve.data_path) or _constant(curve) for curve in curves)
 
 
 def _constant(curve: bpy.types.FCurve) -> bool:

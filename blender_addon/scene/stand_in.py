@@ -11,15 +11,18 @@ from contextlib import contextmanager
 
 import bpy
 
+_CONSTRAINT = re.compile(r"pose\.bones\[.*\]\.constraints\[")
+_WORD = re.compile(r"[A-Za-z_]\w*")
 _BONE = re.compile(r'^(?:pose\.)?bones\["((?:[^"\\]|\\.)*)"\]')
 
 
 @contextmanager
-def stand_in(armature: bpy.types.Object, names: "set[str] | None" = None) -> Iterator[tuple]:
+def stand_in(armature: bpy.types.Object, names: "set[str] | None" = None, settled: bool = False) -> Iterator[tuple]:
     """(copy of ``armature`` with the bones ``names`` and all that they depend on, scene that holds nothing else).
 
-    names: all bones when None. The copy has the same action, NLA tracks, drivers and constraints; both are removed
-    afterwards.
+    names: all bones when None. settled: no custom property of the armature changes over the animation, so that drivers
+    that read nothing else are evaluated once. The copy has the same action, NLA tracks, and else the same drivers and
+    constraints; both are removed afterwards.
     """
     source = bpy.context.scene
     scene = bpy.data.scenes.new("MoMug stand-in")
@@ -31,11 +34,18 @@ def stand_in(armature: bpy.types.Object, names: "set[str] | None" = None) -> Ite
         )
         made.data = data
         scene.collection.objects.link(made)
-        needed = None if names is None else _needed(armature, names)
-        _look_at_itself(armature, made, needed)
-        # The copy of a library override is one as well, whose bones cannot be edited: it keeps them all
-        if needed is not None and len(needed) < len(armature.data.bones) and made.override_library is None:
-            _keep_only(made, scene, needed)
+        _look_at_itself(armature, made)
+        # The copy of a library override is one as well, whose bones and constraints cannot be edited: it keeps them all
+        own = made.override_library is None
+        if names is not None and settled and own:
+            _settle(made, scene)
+        if names is not None:
+            needed = _needed(made, names)
+            for animation, curve in _drivers(made):
+                if _bone(curve.data_path) not in needed | {None} or curve.data_path.endswith(".hide"):
+                    animation.drivers.remove(curve)
+            if own and len(needed) < len(data.bones):
+                _keep_only(made, scene, needed)
         yield made, scene
     finally:
         bpy.data.scenes.remove(scene)
@@ -92,21 +102,71 @@ def _needed(armature: bpy.types.Object, names: set[str]) -> set[str]:
     return {name for name in found if name in bones}
 
 
-def _look_at_itself(armature: bpy.types.Object, made: bpy.types.Object, needed: "set[str] | None") -> None:
+def _settle(made: bpy.types.Object, scene: bpy.types.Scene) -> None:
+    """Write down once what drivers of constraints say that read only custom properties, and remove them; then remove
+    the constraints that do nothing. Of a generated Rigify rig these are its switches, and the limbs that are switched
+    off: a third of what a frame costs."""
+    layer = scene.view_layers[0]
+    layer.update()
+    shown = made.evaluated_get(layer.depsgraph)
+    driven = {curve.data_path for _, curve in _drivers(made)}
+    left = set()
+    for animation, curve in _drivers(made):
+        owner, _, name = curve.data_path.rpartition(".")
+        if _CONSTRAINT.match(owner) and _reads_switches(curve, made, driven):
+            value = getattr(shown.path_resolve(owner), name)
+            if isinstance(value, (bool, int, float)):
+                setattr(made.path_resolve(owner), name, value)
+                animation.drivers.remove(curve)
+                continue
+        left.add(owner)
+    for bone in made.pose.bones:
+        listed = list(zip(bone.constraints, shown.pose.bones[bone.name].constraints, strict=True))
+        stays = [constraint.path_from_id() not in left for constraint, _ in listed]
+        last = max((i for i, (_, seen) in enumerate(listed) if stays[i] and _replaces_all(seen, shown)), default=0)
+        for i, (constraint, seen) in enumerate(listed):
+            idle = stays[i] and (seen.mute or seen.influence == 0.0)
+            if idle or (i < last and constraint.type not in {"IK", "SPLINE_IK"}):
+                bone.constraints.remove(constraint)
+
+
+def _replaces_all(constraint: bpy.types.Constraint, armature: bpy.types.Object) -> bool:
+    """Whether a constraint puts its bone where another one is, whatever those before it did."""
+    return (
+        constraint.type == "COPY_TRANSFORMS"
+        and not constraint.mute
+        and constraint.influence == 1.0
+        and constraint.mix_mode == "REPLACE"
+        and {constraint.owner_space, constraint.target_space} <= {"WORLD", "POSE"}
+        and constraint.target == armature
+        and constraint.subtarget in armature.pose.bones
+    )
+
+
+def _reads_switches(curve: bpy.types.FCurve, made: bpy.types.Object, driven: set[str]) -> bool:
+    """Whether a driver depends on nothing but custom properties of the armature that no other driver sets."""
+    driver = curve.driver
+    variables = {variable.name for variable in driver.variables}
+    if driver.use_self or (driver.type == "SCRIPTED" and not set(_WORD.findall(driver.expression)) <= variables):
+        return False
+    return all(
+        variable.type == "SINGLE_PROP"
+        and variable.targets[0].id in (made, made.data)
+        and variable.targets[0].data_path.endswith("]")
+        and variable.targets[0].data_path.replace("'", '"') not in driven
+        for variable in driver.variables
+    )
+
+
+def _look_at_itself(armature: bpy.types.Object, made: bpy.types.Object) -> None:
     """What the copy has from the original still follows the original: let it follow the copy."""
     own = {armature: made, armature.data: made.data}
-    for data, curve in _drivers(made):
-        bone = _bone(curve.data_path)
-        if needed is not None and bone is not None and bone not in needed:
-            data.drivers.remove(curve)
-            continue
+    for _, curve in _drivers(made):
         for variable in curve.driver.variables:
             for target in variable.targets:
                 if target.id in own:
                     target.id = own[target.id]
     for bone in made.pose.bones:
-        if needed is not None and bone.name not in needed:
-            continue
         for constraint in bone.constraints:
             for each in (constraint, *getattr(constraint, "targets", ())):
                 for name in ("target", "pole_target", "space_object"):

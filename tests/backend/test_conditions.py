@@ -253,6 +253,13 @@ def test_given_poses_are_met_exactly(make_model, motion, rank, preset):
             assert np.allclose(made.joints()[frame], wanted.joints()[frame], atol=1e-4)
 
 
+def test_poses_alone_need_no_prompt(make_model, motion):
+    given = motion(60)
+    made = ask(make_model(), prompt="", target=target_of(given, [0, 30, 59]), seconds=None)
+    assert np.abs(made.motions[0].joints()[[0, 30, 59]] - given.joints()[[0, 30, 59]]).max() < 1e-5
+    assert not made.warnings
+
+
 def test_a_path_is_followed(make_model):
     target = Target.empty(60)
     target.translation[:, 0], target.translation[:, 2] = np.linspace(0, 1, 60), np.linspace(2, 0, 60)

@@ -7,6 +7,7 @@ import torch
 from backend.errors import BackendError
 from backend.evaluation.condition_cases import target_of
 from backend.models.motiongpt import poses
+from backend.models.motiongpt.network import instruction
 from backend.models.plant import plant_feet
 from backend.motion.contacts import foot_contacts
 from backend.motion.skeleton import Motion
@@ -34,6 +35,16 @@ def test_poses_and_their_times_change_what_is_made(motiongpt):
         for step, k in ((3, 1), (3, 2), (9, 1))
     ]
     assert not torch.equal(codes[0], codes[1]) and not torch.equal(codes[0], codes[2])
+
+
+def test_poses_alone_have_an_instruction_of_their_own(motiongpt, motion, monkeypatch):
+    told, tell = [], motiongpt.text.told
+    monkeypatch.setattr(motiongpt.text, "told", lambda *words: told.append(words) or tell(*words))
+    given = motion(60)
+    made = ask(motiongpt, "", target=target_of(given, [0, 59]), seconds=None, guidance_scale=1.0)
+    assert told == [("", True)]
+    assert "passes through the given poses" in instruction("", True) and "described" not in instruction("", True)
+    assert np.abs(made.motions[0].joints()[[0, 59]] - given.joints()[[0, 59]]).max() < 1e-5
 
 
 def test_two_poses_of_one_step_are_one_token_and_both_met(motiongpt, motion):
@@ -94,6 +105,11 @@ def test_poses_from_files_on_the_command_line(motiongpt_folder, motion, tmp_path
     assert turned.min() > 1 - 1e-6
     assert main([*asked, *keys, "--seconds", "1"]) == 1
     assert "outside the motion" in capsys.readouterr().err
+    wordless = [word for word in asked if word not in ("--prompt", "walk")]
+    assert main([*wordless, *keys, "--seconds", "2", "--device", "cpu"]) == 0
+    assert formats.read(tmp_path / "out.npz").frames == 60
+    assert main([*wordless, "--seconds", "2"]) == 1
+    assert "The prompt is empty" in capsys.readouterr().err
 
 
 def test_poses_longer_than_a_motion_can_be(motiongpt, motion):

@@ -29,6 +29,7 @@ def known(monkeypatch):
 )  # fmt: skip
 def test_poses_are_named_by_where_they_are(frames, first, last, case):
     assert conditions.case_of(frames, first, last) == case
+    assert conditions.case_of(frames, first, last, wordless=True) == "poses_only"
 
 
 def test_the_better_model_is_offered_and_no_other(known):

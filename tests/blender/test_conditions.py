@@ -66,6 +66,50 @@ def test_the_present_pose_is_met_exactly(fake, mannequin, fps):
     assert take.placed and [frame for frame, _ in take.pins] == [10]
 
 
+def test_what_is_given_needs_no_prompt(fake, keyed):
+    """Poses alone, a path alone, bones alone, and what stands around a range or between keys."""
+    wanted = key_values(keyed)
+    made = api.animate(keyed, poses={1: "keys", 45: "keys"}, seed=1)
+    recipe = results.recipe(made)
+    assert recipe["prompt"] == "" and results.has_recipe(made) and made.name.startswith("Motion")
+    assert len(commit.current(keyed).take.pins) == 2
+    again = api.again(keyed)[0]  # the same wish, with another seed
+    assert results.recipe(again)["seed"] != 1 and len(commit.current(keyed).take.pins) == 2
+    for _ in range(2):
+        api.reject(keyed)
+    assert key_values(keyed) == wanted
+    points = [(0.0, 0.0), (0.0, -2.0)]
+    for more in ({"path": points}, {"keep_bones": ["head"], "destination": "SPLICE", "frame_range": (1, 40)}):
+        assert api.animate(keyed, seed=2, **more)
+        api.reject(keyed)
+    for make in (lambda: api.regenerate(keyed, (20, 45), seed=3), lambda: api.in_between(keyed, seed=3)):
+        assert make() == keyed.animation_data.action and key_values(keyed) != wanted
+        api.reject(keyed)
+    assert key_values(keyed) == wanted
+    with pytest.raises(api.Error, match="prompt is empty"):
+        api.animate(keyed, "  ", seconds=2)
+    with pytest.raises(api.Error, match="prompt is empty"):
+        api.animate(keyed, timeline=[("", 2.0)], poses={1: "keys"}, frame_range=(1, 60))
+
+
+def test_the_panel_asks_for_no_prompt_where_poses_say_enough(fake, keyed):
+    from blender_addon import properties
+    from blender_addon.operators import generate
+    from blender_addon.panels import poses as panel
+
+    settings = properties.get(bpy.context.scene)
+    settings.armature, settings.prompt = keyed, "  "
+    assert generate.MOMUG_OT_generate.why_not(bpy.context) == "Type a prompt first"
+    for operator in (generate.MOMUG_OT_in_between, generate.MOMUG_OT_regenerate):
+        settings.range_start, settings.range_end = 20, 45
+        assert operator.why_not(bpy.context) == ""
+    assert bpy.ops.momug.add_key_poses() == {"FINISHED"}
+    assert generate.MOMUG_OT_generate.why_not(bpy.context) == ""
+    assert panel.told(bpy.context, settings).endswith("without a prompt this alone decides.")
+    settings.prompt = "a person walks"
+    assert "without a prompt" not in panel.told(bpy.context, settings)
+
+
 def test_two_poses_at_one_time_are_refused_with_both_times(fake, mannequin):
     bpy.context.scene.render.fps = 60
     for given, words in (

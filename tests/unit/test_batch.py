@@ -90,6 +90,13 @@ def test_the_same_jobs_from_every_kind_of_table(tmp_path):
     assert third.options == {"in_place": True}
 
 
+def test_given_poses_need_no_prompt(tmp_path):
+    (tmp_path / "poses.npz").write_bytes(b"")
+    alone, nothing = jobs.read(table(tmp_path, {"target": "poses.npz"}, {"prompt": " "}))
+    assert alone.request["prompt"] == "" and not alone.problem and alone.request["seed"] >= 0
+    assert "prompt is empty" in nothing.problem
+
+
 def test_seeds_that_are_not_given_are_the_same_every_time_and_differ(tmp_path):
     rows = [{"name": f"n{i}", "prompt": "a person walks"} for i in range(50)]
     first, again = jobs.read(table(tmp_path, *rows)), jobs.read(table(tmp_path, *reversed(rows)))

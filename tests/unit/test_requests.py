@@ -44,6 +44,17 @@ def test_poses_and_a_loop():
     assert request.target.frames == 60 and request.timeline == [("a", None), ("b", None)]
 
 
+@pytest.mark.parametrize("fields", [{"prompt": ""}, {"prompt": " \t\n"}, {}])
+def test_given_poses_need_no_prompt(fields):
+    request = requests.generate_request(fields, ABLE, arrays())
+    assert request.prompt == "" and request.target.frames == 60
+    with pytest.raises(BackendError, match="prompt is empty"):
+        requests.generate_request(fields, ABLE)
+    for odd in ("...", "a\0b", None, 5):
+        with pytest.raises(BackendError, match="prompt"):
+            requests.generate_request({"prompt": odd}, ABLE, arrays())
+
+
 def test_a_motion_that_meets_poses_may_be_longer_than_a_sentence():
     with pytest.raises(BackendError, match="between 1 and 10"):
         requests.generate_request({"prompt": "a"}, ABLE, arrays(frames=600))
