@@ -32,7 +32,7 @@ def stand_in(armature: bpy.types.Object, names: "set[str] | None" = None, settle
             source.render.frame_map_old,
             source.render.frame_map_new,
         )
-        made.data = data
+        made.data, made.hide_viewport = data, False  # Blender neither evaluates nor edits what is hidden everywhere
         scene.collection.objects.link(made)
         _look_at_itself(armature, made)
         # The copy of a library override is one as well, whose bones and constraints cannot be edited: it keeps them all
