@@ -26,8 +26,13 @@ REPEAT = 5
 class Table:
     """Rows of what was measured: a value or a reason, and the most it may be (the least, for frames a second)."""
 
-    def __init__(self):
+    def __init__(self, file: Path | None = None):
+        """``file``: where the rows are after each of them, so that what was measured when it is ended is kept."""
         self.rows: list[dict] = []
+        self.file = file
+
+    def as_json(self) -> str:
+        return json.dumps(self.rows, indent=1)
 
     def add(self, what: str, value: float | None, limit: float | None = None, note: str = "", unit: str = "s") -> None:
         rounded = None if value is None else round(value, 4)
@@ -36,6 +41,9 @@ class Table:
         measured = "left out" if value is None else f"{value:8.3f} {unit}"
         allowed = "" if limit is None else f"at {'least' if unit == 'fps' else 'most'} {limit:g} {unit}"
         print(f"{what:<58}{measured:>16}  {allowed:<18}{note}", flush=True)
+        if self.file is not None:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            self.file.write_text(self.as_json() + "\n", encoding="utf-8")
 
     def missed(self) -> list[str]:
         """What is not as promised."""
@@ -198,17 +206,11 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=2, help="how often each request is made; the fastest counts")
     parser.add_argument("--only", choices=("backend", "blender"), help="only the rows of one side")
     options = parser.parse_args()
-    table = Table()
-    try:
-        with stdout_for_json() if options.json == "-" else contextlib.nullcontext():
-            measure(table, options.only, options.times)
-    finally:  # what was measured until somebody had enough is kept
-        rows = json.dumps(table.rows, indent=1)
-        if options.json == "-":
-            print(rows)
-        elif options.json:
-            Path(options.json).parent.mkdir(parents=True, exist_ok=True)
-            Path(options.json).write_text(rows + "\n", encoding="utf-8")
+    table = Table(Path(options.json) if options.json and options.json != "-" else None)
+    with stdout_for_json() if options.json == "-" else contextlib.nullcontext():
+        measure(table, options.only, options.times)
+    if options.json == "-":
+        print(table.as_json())
     return 0
 
 
@@ -234,6 +236,7 @@ def measure(table: Table, only: str | None, times: int) -> None:
     import blender_addon
     from blender_addon.client import environment
 
+    began = time.monotonic()
     bpy.ops.wm.read_factory_settings(use_empty=True)
     blender_addon.register()
     busy = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
@@ -251,6 +254,7 @@ def measure(table: Table, only: str | None, times: int) -> None:
         with tempfile.TemporaryDirectory(prefix="momug-bench-", ignore_cleanup_errors=True) as scratch:
             bench_backend.rows(table, python, Path(scratch) / "backend.log", times)
     blender_addon.unregister()
+    print(f"{len(table.rows)} rows in {time.monotonic() - began:.0f} s")
     if missed := table.missed():
         print("Not as promised: " + "; ".join(missed))
 

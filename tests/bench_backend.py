@@ -206,7 +206,11 @@ def _limits(table, python: Path, name: str, times: int) -> None:
 
     _, env = backend_command(python)
     command = [python, str(Path(__file__).with_name("bench_limits.py")), "--model", name, "--times", str(times)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE)
+    try:
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        table.add(f"{name}: against the limits of the processor", None, None, f"no end after {PATIENCE:.0f} s")
+        return
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or ["it said nothing"]
         table.add(f"{name}: against the limits of the processor", None, None, lines[-1])

@@ -1,22 +1,27 @@
 """Frames and requests that hypothesis thinks of, and makes smaller when one of them breaks something.
 
-An extra: ``python -m pip install hypothesis``; ``test_fuzz`` throws 20,000 frames of its own at a process without it.
+``test_fuzz`` throws 20,000 frames of its own at a process. Here each test has a few hundred, which takes seconds;
+``MOMUG_FUZZ=20000`` in the environment asks for so many.
 """
 
 import io
 import json
+import os
 import struct
+import tempfile
+from pathlib import Path
 
 import pytest
 
-pytest.importorskip("hypothesis", reason="an extra for developers: pip install hypothesis")
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir()) / "hypothesis"))  # not here
+pytest.importorskip("hypothesis")
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as some  # noqa: E402
 
 from backend import protocol  # noqa: E402
 from backend.errors import BackendError  # noqa: E402
 
-MANY = settings(max_examples=1_000, deadline=None, database=None)
+MANY = settings(max_examples=int(os.environ.get("MOMUG_FUZZ", "300")), deadline=None, database=None)
 PLAIN = some.none() | some.booleans() | some.integers() | some.floats() | some.text(max_size=20)
 VALUES = some.recursive(
     PLAIN, lambda x: some.lists(x, max_size=4) | some.dictionaries(some.text(max_size=8), x), max_leaves=8
