@@ -73,8 +73,8 @@ class Stream:
             if not self._wait_for_room(frames, may_drop=start == 0):
                 return
             fields = {"first": self.sent, "frames": frames, "fps": float(motion.fps), "prompt": sentence}
+            self.sent += frames  # before they go: whoever is quick has played them before this thread goes on
             self._send(fields, {**piece, "rest_offsets": requests.float_array(motion.rest_offsets)})
-            self.sent += frames
 
     def prompt(self) -> str:
         """The sentence that holds from here on."""

@@ -294,6 +294,14 @@ def test_nobody_watches_any_more(monkeypatch):
     assert caught.value.code == "abandoned" and watched.sent == 32
 
 
+def test_whoever_plays_frames_before_the_sender_goes_on_is_heard():
+    """Otherwise the one waits for frames and the other for room, for ever."""
+    watched = Stream("walk", 16, lambda fields, arrays: watched.note_played(fields["first"] + fields["frames"]), bool)
+    for _ in range(20):
+        watched.emit(piece())
+    assert watched.sent == watched.played == 160
+
+
 def test_cancel_and_stop_wake_a_model_that_waits():
     for act in ("stop", "cancel"):
         cancelled = threading.Event()
