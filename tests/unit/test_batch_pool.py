@@ -40,11 +40,14 @@ class Ray:
     def __init__(self, *actors: "tuple[bool, bool]", room: int):
         self.plan, self.room, self.made, self.given = list(actors), room, [], 0
         self.tasks, self.most = [], 0  # all that were handed out; how many one worker had at most
+        self.resources, self.shares = {}, []  # of the cluster, and what each worker asks for of them
 
     def cluster_resources(self):
-        return {"CPU": float(self.room)}
+        return self.resources or {"CPU": float(self.room)}
 
-    def remote(self, **_):
+    def remote(self, **share):
+        self.shares.append(share)
+
         def make(kind):
             def start(settings):
                 self.made.append(Actor(self, *(self.plan.pop(0) if self.plan else (False, True))))
@@ -132,3 +135,25 @@ def test_a_job_that_ends_its_workers_is_told_of_once_a_try_wherever_it_stands(pl
         assert states.count("running") == states.count("retry") + 1 <= 2, "only who was in its batch is made again"
     assert sum(actor.dies for actor in ray.made) == on_ray.ATTEMPTS
     assert ray.most <= on_ray.IN_FLIGHT
+
+
+@pytest.mark.parametrize(
+    ("resources", "device", "workers", "cpus", "share", "count"),
+    [
+        ({"CPU": 16.0}, "auto", None, 4, {"num_cpus": 4}, 4),
+        ({"CPU": 64.0, "GPU": 3.0}, "auto", None, 4, {"num_gpus": 1}, 3),  # one a GPU, whatever the CPUs
+        ({"CPU": 8.0, "GPU": 3.0}, "cpu", None, 4, {"num_cpus": 4}, 2),
+        ({"CPU": 0.0}, "auto", None, 4, {"num_cpus": 4}, 1),  # the one that an autoscaler brings a machine for
+        ({"CPU": 8.0}, "auto", 7, 4, {"num_cpus": 4}, 7),  # so many were asked for
+        ({"CPU": 999.0}, "auto", None, 1, {"num_cpus": 1}, 10),  # no more than there are batches
+    ],
+)
+def test_one_worker_a_graphics_card_or_some_of_each_computer(resources, device, workers, cpus, share, count, tmp_path):
+    ray = Ray(room=1)
+    ray.resources = resources
+    pool = on_ray._Pool(ray, run.Settings(str(tmp_path), device=device), workers, cpus)
+    told = [record for records in pool.make([[Job(f"n{i}")] for i in range(10)]) for record in records]
+    assert sum(record["state"] == "done" for record in told) == 10
+    assert len(ray.made) == count
+    repeats = {"max_restarts": 0, "max_task_retries": 0}
+    assert ray.shares == [{**share, **repeats}] * count
