@@ -12,14 +12,20 @@ TRIES = 4  # of each other way of asking
 Make = Callable[[list[str], int, list[int]], list[list[Motion]]]
 
 
-def improve(sentences: list[str], seeds: list[int], tried: list[list[Motion]], make: Make) -> None:
+def improve(
+    sentences: list[str],
+    seeds: list[int],
+    tried: list[list[Motion]],
+    make: Make,
+    score: choosing.Score = choosing.score,
+) -> None:
     """Append further tries to those of ``tried`` (one list for each sentence and seed, motions of one length) of which
     the best still misses something that can be measured.
 
     make: sentences that follow one another, frames and seeds -> ``TRIES`` motions of so many frames for each seed.
     """
     for way in range(wordings.MOST):
-        missing = [i for i, motions in enumerate(tried) if choosing.lacking(sentences[i], motions)]
+        missing = [i for i, motions in enumerate(tried) if choosing.lacking(sentences[i], motions, score)]
         for sentence in dict.fromkeys(sentences[i] for i in missing):
             ways = wordings.others(sentence)
             rows = [i for i in missing if sentences[i] == sentence]

@@ -1,6 +1,7 @@
-"""What a request asks for, in a model's own terms: a preset, a number of frames."""
+"""What a request asks for, in a model's own terms: a preset, a number of frames, and whether it still stands."""
 
 from backend.errors import BackendError
+from backend.models.interface import Cancelled
 from backend.protocol import FPS
 
 
@@ -10,6 +11,12 @@ def preset(presets: list[dict], name: str) -> dict:
     if name not in found:
         raise BackendError("bad_request", f"There is no preset called {name!r}.", f"Choose one of: {', '.join(found)}.")
     return found[name]
+
+
+def stop_if(cancelled: Cancelled, what: str = "generation") -> None:
+    """Raises BackendError ``cancelled`` when it is. To be asked every few tenths of a second."""
+    if cancelled():
+        raise BackendError("cancelled", f"The {what} was cancelled.", retryable=True)
 
 
 def frames(seconds: float, least: float, most: float) -> int:

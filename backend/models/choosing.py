@@ -6,6 +6,7 @@ can measure ("like a zombie") has no say.
 """
 
 import re
+from collections.abc import Callable
 
 from backend.data.claims import Claim, check
 from backend.data.grammar import action_words
@@ -15,6 +16,7 @@ from backend.motion.skeleton import Motion
 
 # between the seeds of two tries; of a seed PyTorch's generator on a CPU knows the lowest 32 bits alone
 APART = 1_000_003
+Score = Callable[[list[str], list[int], Motion], tuple[float, list[str]]]  # see ``score``
 SHORTEST = 10  # frames; less of a motion is not measured
 HELD, DENIED, ENOUGH = 0.6, 0.5, 3  # what a claim of a caption is worth beside its likelihood; how many are counted
 NAMED = 1.0  # and what it is worth that it names the action that is recognised
@@ -72,12 +74,28 @@ def _strictly(sentence: str, facts: dict) -> list[Claim]:
     return found
 
 
-def lacking(sentence: str, motions: list[Motion]) -> list[str]:
+def scorer(stop: Callable[[], None]) -> Score:
+    """``score`` that measures a motion once and calls ``stop`` before, which may end the work by an error."""
+    known: dict[tuple, tuple[Motion, tuple[float, list[str]]]] = {}
+
+    def scored(sentences: list[str], segments: list[int], motion: Motion) -> tuple[float, list[str]]:
+        key = (*sentences, *segments, id(motion))
+        if key not in known:
+            stop()
+            known[key] = motion, score(sentences, segments, motion)  # the motion is kept, and so its id is its own
+        return known[key][1]
+
+    return scored
+
+
+def lacking(sentence: str, motions: list[Motion], score: Score = score) -> list[str]:
     """What the best of several motions is denied of a sentence: kinds of claims, none where all holds."""
     return max((score([sentence], [0], motion) for motion in motions), key=lambda found: found[0])[1]
 
 
-def choose(sentences: list[str], segments: list[int], tries: list[list[Motion]]) -> tuple[list[int], list[str]]:
+def choose(
+    sentences: list[str], segments: list[int], tries: list[list[Motion]], score: Score = score
+) -> tuple[list[int], list[str]]:
     """The index of the best of each variation's tries, and warnings about what none does.
 
     Of those that do equally much, the one whose toes are slowest in contact, in m/s (``motion.quality.metrics``).

@@ -33,11 +33,11 @@ def asks_again(model, monkeypatch) -> None:
     """Where all first tries miss something, ``best`` asks for one action at a time."""
     phases, plans, improve = set(), [], again.improve
 
-    def heard(sentences, seeds, tried, make):
-        improve(sentences, seeds, tried, lambda words, *rest: plans.append(words) or make(words, *rest))
+    def heard(sentences, seeds, tried, make, score):
+        improve(sentences, seeds, tried, lambda words, *rest: plans.append(words) or make(words, *rest), score)
 
     monkeypatch.setattr(again, "improve", heard)
-    monkeypatch.setattr(choosing, "lacking", lambda sentence, motions: ["jump"] if len(motions) < 8 else [])
+    monkeypatch.setattr(choosing, "lacking", lambda sentence, motions, score: ["jump"] if len(motions) < 8 else [])
     prompt, tries = "a person jumps, then sits down", next(p["tries"] for p in model.presets if p["name"] == "best")
     result = ask(model, prompt, lambda phase, step, total: phases.add(phase), preset="best")
     wanted = ["a person jumps", "a person sits down"]

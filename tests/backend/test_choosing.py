@@ -65,7 +65,7 @@ def test_each_sentence_of_a_timeline_is_asked_of_its_own_part():
 def test_best_makes_several_and_returns_one_of_them(make_model, monkeypatch):
     model, asked = make_model(), []
 
-    def last(sentences, segments, tries):
+    def last(sentences, segments, tries, score):
         asked.append((sentences, segments, [len(motions) for motions in tries]))
         return [len(motions) - 1 for motions in tries], ["told"]
 
@@ -82,6 +82,38 @@ def test_best_makes_several_and_returns_one_of_them(make_model, monkeypatch):
     assert not np.allclose(best.motions[0].rotations, plain.motions[0].rotations, atol=1e-3)
 
 
+def test_a_motion_is_measured_once_and_the_work_can_end_before_each(monkeypatch):
+    tries, measured = [walk(), jump(), walk(yaw_rate=25)], []
+    measure = choosing.measure
+    monkeypatch.setattr(choosing, "measure", lambda motion: measured.append(motion) or measure(motion))
+    score = choosing.scorer(lambda: None)
+    assert choosing.lacking("a person jumps", tries[:1], score) == ["jump"]
+    assert choosing.choose(["a person jumps"], [0], [tries], score) == ([1], [])
+    assert len(measured) == 3
+
+    def stop():
+        if len(measured) == 5:
+            raise BackendError("cancelled", "The generation was cancelled.")
+
+    with pytest.raises(BackendError, match="cancelled"):
+        choosing.choose(["a person jumps"], [0], [tries], choosing.scorer(stop))
+    assert len(measured) == 5
+
+
+@pytest.mark.parametrize("variations", [1, 8])
+def test_decoding_and_measuring_can_be_cancelled(make_model, variations):
+    model, phases = make_model(), []
+    asked, calls = GenerateRequest("a person jumps", seconds=2, seed=3, preset="best", variations=variations), []
+
+    def cancelled() -> bool:
+        calls.append(phases[-1])
+        return calls.count("decode") > variations
+
+    with pytest.raises(BackendError) as caught:
+        model.generate(asked, lambda phase, step, total: phases.append(phase), cancelled)
+    assert caught.value.code == "cancelled" and calls[-1] == "decode"
+
+
 def test_the_truest_caption_is_chosen_and_the_likeliest_of_equals():
     written = [("a person jumps", -0.2), ("a person walks backward", -0.1), ("a person walks forward", -0.5)]
     assert choosing.truest(written, walk(), {}) == "a person walks forward"
@@ -93,8 +125,8 @@ def test_what_the_first_tries_miss_is_asked_for_again_one_action_at_a_time(make_
     model, phases, plans = make_model(), [], []
     improve = again.improve
 
-    def heard(sentences, seeds, tried, make):
-        improve(sentences, seeds, tried, lambda words, *rest: plans.append(words) or make(words, *rest))
+    def heard(sentences, seeds, tried, make, score):
+        improve(sentences, seeds, tried, lambda words, *rest: plans.append(words) or make(words, *rest), score)
 
     monkeypatch.setattr(again, "improve", heard)
     asked = GenerateRequest("a person jumps, then sits down", seconds=2, seed=3, preset="best")

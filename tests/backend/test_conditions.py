@@ -236,7 +236,7 @@ def test_a_step_of_many_windows_can_be_cancelled(make_model, monkeypatch):
     request = GenerateRequest("", timeline=parts, variations=8, steps=2, preset="fast", seed=1)
     with pytest.raises(BackendError) as caught:
         model.generate(request, lambda *_: None, cancelled)
-    assert caught.value.code == "cancelled" and batches == [32, 32]  # of 80 windows in the first step
+    assert caught.value.code == "cancelled" and batches == [16, 16]  # of 80 windows in the first step
 
 
 # --- through the model

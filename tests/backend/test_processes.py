@@ -144,3 +144,12 @@ def test_a_batch_that_cannot_be_shared_is_told():
 
 if __name__ == "__main__":
     fit_share(Path(sys.argv[1]))
+
+
+@pytest.mark.parametrize("told", [None, "5"])
+def test_threads_wait_without_spinning_for_long_unless_the_user_says_otherwise(told):
+    environment = {key: value for key, value in os.environ.items() if key != "GOMP_SPINCOUNT"}
+    environment |= {"GOMP_SPINCOUNT": told} if told else {}
+    script = "import os, sys, backend; print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == [told or "1000", "False"]

@@ -15,7 +15,7 @@ from backend.codecs.causal_vae import STRIDE, CausalVAE, codec_hash, load_codec
 from backend.codecs.streaming import Tape, join
 from backend.errors import BackendError
 from backend.language import base, text, writing
-from backend.models import actions, again, asked, checkpoint, choosing, reading
+from backend.models import actions, again, asked, checkpoint, choosing, decoding, reading
 from backend.models.device import choose_device, choose_precision, one_thread
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress, Watcher
 from backend.models.llamo.config import LLaMoConfig
@@ -74,10 +74,11 @@ class LLaMo:
         seeds = [first + i for i in range(request.variations)]
         made, timings, segments = self._grow([request] * len(seeds), seeds, progress, cancelled)
         sentences = [sentence for sentence, _ in request.timeline] or [request.prompt]
+        score = choosing.scorer(lambda: asked.stop_if(cancelled))
         if len(made[0]) > 1 and not request.timeline:
             further = again.by_requests(self, request, progress, cancelled)
-            again.improve([request.prompt] * len(seeds), seeds, made, further)
-        chosen, unmet = choosing.choose(sentences, segments, made)
+            again.improve([request.prompt] * len(seeds), seeds, made, further, score)
+        chosen, unmet = choosing.choose(sentences, segments, made, score)
         motions = [tries[best] for tries, best in zip(made, chosen, strict=True)]
         return GenerateResult(motions, seeds, timings, unmet, segments)
 
@@ -111,8 +112,7 @@ class LLaMo:
                 segments.append(len(latents) * STRIDE)
                 rollout.say([parts[i][part][0] for i in owners])
             for count in range(1, self._longest + 1):
-                if cancelled():
-                    raise BackendError("cancelled", "The generation was cancelled.", retryable=True)
+                asked.stop_if(cancelled)
                 latents.append(rollout.next())
                 progress("generate", len(latents), 0)
                 over = [self._over(frames[i][part], count, float(rollout.ending[k])) for k, i in enumerate(owners)]
@@ -123,8 +123,7 @@ class LLaMo:
             last, stops = stops, [0] * len(owners)
         grown = time.perf_counter()
         progress("decode", 0, 1)
-        decoded = self.codec.decode(torch.stack(latents, 1))
-        self._check(decoded)
+        decoded = decoding.decode(self.codec, torch.stack(latents, 1), lambda: asked.stop_if(cancelled))
         made: list[list[Motion]] = [[] for _ in requests]
         for k, i in enumerate(owners):
             told = frames[i][-1]
@@ -155,8 +154,7 @@ class LLaMo:
         wanted = None if request.seconds is None else round(request.seconds * FPS)
         timings = {"text": 0.0, "generate": 0.0, "decode": 0.0, "wait": 0.0}
         while (wanted is None or tape.frames < wanted) and not watcher.stopped():
-            if cancelled():
-                raise BackendError("cancelled", "The generation was cancelled.", retryable=True)
+            asked.stop_if(cancelled)
             began = time.perf_counter()
             tape.before(rollout.history)
             back = watcher.back_to(tape.starts)
@@ -171,7 +169,7 @@ class LLaMo:
             latent = rollout.next()
             grown = time.perf_counter()
             decoded = tape.decode(latent[:, None])
-            self._check(decoded)
+            decoding.finite(decoded)
             piece = tape.add(decoded[0, : (wanted or tape.frames + STRIDE) - tape.frames].cpu().numpy())
             shown = time.perf_counter()
             watcher.emit(piece)
@@ -203,11 +201,6 @@ class LLaMo:
 
     def _preset(self, request: GenerateRequest) -> dict:
         return asked.preset(self.presets, request.preset or self.config.default_preset)
-
-    @staticmethod
-    def _check(decoded: Tensor) -> None:
-        if not torch.isfinite(decoded).all():
-            raise BackendError("internal", "The model produced numbers that are not finite.", "Try another seed.", True)
 
     # --- motion to text
 
@@ -248,8 +241,7 @@ class LLaMo:
             return read_on(self.language_model, tokens, cache, counts, position)[:, -1]
 
         def on_token(index: int) -> None:
-            if cancelled():
-                raise BackendError("cancelled", "The caption was cancelled.", retryable=True)
+            asked.stop_if(cancelled, "caption")
             progress("caption", index, 0)
 
         starts = actions.beginnings(shown, actions.BEGUN)

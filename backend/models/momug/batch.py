@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from backend.codecs.causal_vae import STRIDE
-from backend.errors import BackendError
 from backend.language import text
-from backend.models import again, asked, choosing
+from backend.models import again, asked, choosing, decoding
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress, alike
 from backend.models.momug.further import further
 from backend.models.momug.sampling import ddim, guided, seeded_noise
@@ -68,30 +67,30 @@ def generate(model, requests: list[GenerateRequest], progress: Progress, cancell
         conditional, unconditional = made.chunk(2)
         return guided(conditional, unconditional, scale, lengths)
 
+    def stop() -> None:
+        asked.stop_if(cancelled)
+
     def on_step(index: int, phase: str = "denoise") -> None:
         nonlocal step
         step = index
-        if cancelled():
-            raise BackendError("cancelled", "The generation was cancelled.", retryable=True)
+        stop()
         progress(phase, index, steps)
 
     latents = ddim(predict, noise.to(model.device), model.alpha_bar, steps, on_step=on_step)
     denoised = time.perf_counter()
-    decoded = model.codec.decode(latents)
-    if not torch.isfinite(decoded).all():
-        raise BackendError("internal", "The model produced numbers that are not finite.", "Try another seed.", True)
-    decoded = decoded.cpu().numpy()
+    decoded = decoding.decode(model.codec, latents, stop).cpu().numpy()
     tried = [
         [features.decode(row[:total]) for row in decoded[index * tries : (index + 1) * tries]]
         for index, total in enumerate(frames)
     ]
+    score = choosing.scorer(stop)
     if tries > 1:
         sentences, seeds = [r.prompt for r in requests], [r.seed for r in requests]
-        make = further(model, steps, scale, lambda index: on_step(index, "again"))
-        again.improve(sentences, seeds, tried, make)
+        make = further(model, steps, scale, lambda index: on_step(index, "again"), stop)
+        again.improve(sentences, seeds, tried, make, score)
     results = []
     for request, motions in zip(requests, tried, strict=True):
-        (best,), unmet = choosing.choose([request.prompt], [0], [motions])
+        (best,), unmet = choosing.choose([request.prompt], [0], [motions], score)
         told = [*(warnings if request.seconds is None else []), *unmet]
         results.append(GenerateResult([motions[best]], [request.seed], {}, told))
     done = time.perf_counter()

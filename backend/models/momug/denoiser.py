@@ -10,7 +10,7 @@ from backend.models.momug import windows
 from backend.models.momug.sampling import guided
 
 # windows that go at once through the head, and through the language model: between two batches a step can be cancelled
-ROWS, READ = 32, 4
+ROWS, READ = 16, 3
 
 
 class Denoiser:

@@ -6,7 +6,7 @@ import torch
 
 from backend.codecs.causal_vae import STRIDE
 from backend.language import text
-from backend.models import wordings
+from backend.models import decoding, wordings
 from backend.models.again import TRIES, Make
 from backend.models.momug import windows
 from backend.models.momug.denoiser import Denoiser
@@ -16,7 +16,7 @@ from backend.motion.skeleton import Motion
 from backend.protocol import FPS
 
 
-def further(model, steps: int, scale: float, on_step: Callable[[int], None]) -> Make:
+def further(model, steps: int, scale: float, on_step: Callable[[int], None], stop: Callable[[], None]) -> Make:
     """All seeds go through the model together. The noise is that of the first round: only the words differ."""
 
     def make(sentences: list[str], frames: int, seeds: list[int]) -> list[list[Motion]]:
@@ -30,8 +30,9 @@ def further(model, steps: int, scale: float, on_step: Callable[[int], None]) -> 
         noise = torch.cat([seeded_noise(seed, TRIES, total, model.config.codec.latent) for seed in seeds])
         plan = windows.plan(lengths, model.longest)
         predict = Denoiser(model, states, mask, cache, plan, len(noise), scale, {"language_every": 0})
+        predict.stop = stop
         latents = ddim(predict, noise.to(model.device), model.alpha_bar, steps, on_step=on_step)
-        made = [features.decode(row[:frames]) for row in model.codec.decode(latents).cpu().numpy()]
+        made = [features.decode(row[:frames]) for row in decoding.decode(model.codec, latents, stop).cpu().numpy()]
         return [made[i : i + TRIES] for i in range(0, len(made), TRIES)]
 
     return make

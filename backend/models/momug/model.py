@@ -14,7 +14,7 @@ from backend import weights
 from backend.codecs.causal_vae import STRIDE, CausalVAE, load_codec, save_codec
 from backend.errors import BackendError
 from backend.language import base, text
-from backend.models import actions, again, asked, checkpoint, choosing, reading, styles
+from backend.models import actions, again, asked, checkpoint, choosing, decoding, reading, styles
 from backend.models.device import choose_device, choose_precision
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress
 from backend.models.momug import batch, windows
@@ -99,8 +99,7 @@ class MoMug:
             return conditions.pull(x0, PULLS, lambda _count: stop_if_cancelled()) if conditions else x0
 
         def stop_if_cancelled() -> None:
-            if cancelled():
-                raise BackendError("cancelled", "The generation was cancelled.", retryable=True)
+            asked.stop_if(cancelled)
 
         def on_pull(count: int) -> None:
             stop_if_cancelled()
@@ -121,16 +120,14 @@ class MoMug:
             latents = conditions.pull(latents, LAST_PULLS, on_pull)
         denoised = time.perf_counter()
         progress("decode", 0, 1)
-        decoded = self.codec.decode(latents)
-        if not torch.isfinite(decoded).all():
-            raise BackendError("internal", "The model produced numbers that are not finite.", "Try another seed.", True)
+        decoded = decoding.decode(self.codec, latents, stop_if_cancelled)
         made = [features.decode(row[:total]) for row in decoded.cpu().numpy()]
         segments = [sum(frames[:i]) for i in range(len(frames))]
-        tried = [made[i : i + tries] for i in range(0, len(made), tries)]
+        tried, score = [made[i : i + tries] for i in range(0, len(made), tries)], choosing.scorer(stop_if_cancelled)
         if tries > 1 and not request.timeline:
-            make = further(self, steps, scale, on_second_round)
-            again.improve([request.prompt] * len(seeds), seeds, tried, make)
-        chosen, unmet = choosing.choose(sentences, segments, tried)
+            make = further(self, steps, scale, on_second_round, stop_if_cancelled)
+            again.improve([request.prompt] * len(seeds), seeds, tried, make, score)
+        chosen, unmet = choosing.choose(sentences, segments, tried, score)
         motions = [motions[best] for motions, best in zip(tried, chosen, strict=True)]
         if request.target:
             motions = conditions.placed(decoded, motions)
@@ -190,8 +187,7 @@ class MoMug:
             raise BackendError("bad_request", "These weights cannot caption: their language half is not trained.")
 
         def on_token(index: int) -> None:
-            if cancelled():
-                raise BackendError("cancelled", "The caption was cancelled.", retryable=True)
+            asked.stop_if(cancelled, "caption")
             progress("caption", index, 0)
 
         latents = self.encode(motion)

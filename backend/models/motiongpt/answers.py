@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from backend.codecs.causal_vae import STRIDE
-from backend.errors import BackendError
-from backend.models import choosing
+from backend.models import asked, choosing
 from backend.models.interface import Cancelled, GenerateRequest, Watcher
 from backend.models.motiongpt import sampling
 from backend.protocol import FPS
@@ -50,8 +49,7 @@ class Answers:
                 break
             if sentence != self.sentence or not self.left:
                 self._begin(sentence)
-            if cancelled():
-                raise BackendError("cancelled", "The generation was cancelled.", retryable=True)
+            asked.stop_if(cancelled)
             tokens, codes = next(self.answer)
             if int(tokens[0]) >= config.codes:
                 self.left = 0

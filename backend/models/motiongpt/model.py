@@ -11,7 +11,7 @@ from backend.codecs.causal_vae import STRIDE
 from backend.codecs.streaming import Tape, join
 from backend.codecs.vq_vae import VQVAE
 from backend.errors import BackendError
-from backend.models import actions, again, asked, choosing, reading
+from backend.models import actions, again, asked, choosing, decoding, reading
 from backend.models.device import one_thread
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress, Watcher
 from backend.models.momug.conditions import Conditions
@@ -91,14 +91,15 @@ class MotionGPT:
         total = None  # of a timeline: its sentences are whole tokens
         if len(parts) == 1:
             total = frames[0] or int(self.config.max_seconds * FPS)
-        free = [self._decode(row)[:total] for row in rows]
+        free = [self._decode(row, cancelled)[:total] for row in rows]
         motions = [features.decode(found.numpy()) for found in free]
         sentences = [sentence for sentence, _ in parts]
         grouped = [motions[i : i + tries] for i in range(0, len(motions), tries)]
+        score = choosing.scorer(lambda: asked.stop_if(cancelled))
         if tries > 1 and not request.timeline and not target:
             further = again.by_requests(self, request, progress, cancelled)
-            again.improve([request.prompt] * len(seeds), seeds, grouped, further)
-        chosen, unmet = choosing.choose(sentences, segments[:-1], grouped)
+            again.improve([request.prompt] * len(seeds), seeds, grouped, further, score)
+        chosen, unmet = choosing.choose(sentences, segments[:-1], grouped, score)
         motions, unpinned = [group[best] for group, best in zip(grouped, chosen, strict=True)], []
         if target:
             conditions = Conditions(self.codec.base, target, False, target.frames)
@@ -138,7 +139,7 @@ class MotionGPT:
         least = self._tokens(int(self.config.min_seconds * FPS))
         said, made = [], []
         for tokens, codes in sampling.write(self.tokens, ask, seeds, limit, self._settings, least, constrained):
-            stop_if(cancelled)
+            asked.stop_if(cancelled)
             progress("generate", len(said), limit)
             said.append(tokens.cpu())
             made.append(codes.cpu())
@@ -202,7 +203,7 @@ class MotionGPT:
         """
 
         def on_token(index: int) -> None:
-            stop_if(cancelled, "The caption was cancelled.")
+            asked.stop_if(cancelled, "caption")
             progress("caption", index, 0)
 
         latents = self.codec.base.encode(self._features(motion))
@@ -238,12 +239,10 @@ class MotionGPT:
     def _settings(self) -> sampling.Settings:
         return sampling.Settings(self.config.temperature, self.config.top_p, self.config.finer_temperature)
 
-    def _decode(self, codes: Tensor) -> Tensor:
+    def _decode(self, codes: Tensor, cancelled: Cancelled) -> Tensor:
         """Codes (n,levels) of the codec to features (4n,155)."""
-        found = self.codec.decode(codes[None].to(self.device))[0]
-        if not torch.isfinite(found).all():
-            raise BackendError("internal", "The model produced numbers that are not finite.", "Try another seed.", True)
-        return found.cpu()
+        asked.stop_if(cancelled)
+        return decoding.finite(self.codec.decode(codes[None].to(self.device))[0]).cpu()
 
     def _frames(self, seconds: float | None) -> int | None:
         return None if seconds is None else asked.frames(seconds, self.config.min_seconds, self.config.max_seconds)
@@ -253,11 +252,6 @@ def presets() -> list[dict]:
     """What the panel offers: of how many tries the best is chosen (``choosing``)."""
     fast = {"name": "fast", "label": "Fast", "tries": 1}
     return [fast, {"name": "best", "label": f"Best of {TRIES}", "tries": TRIES}]
-
-
-def stop_if(cancelled: Cancelled, told: str = "The generation was cancelled.") -> None:
-    if cancelled():
-        raise BackendError("cancelled", told, retryable=True)
 
 
 def _held(codes: Tensor, steps: int) -> Tensor:
