@@ -8,10 +8,13 @@ import logging
 import math
 import os
 import socket
+import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from backend import paths
@@ -87,11 +90,11 @@ def connect(ray: Any, address: str) -> None:
     options = {"runtime_env": {"env_vars": variables}, "logging_level": logging.WARNING, "log_to_driver": False}
     try:
         try:
-            ray.init(address=address, **options)
+            ray.init(address="local" if address == "auto" and _gone() else address, **options)
         except ConnectionError:
             if address != "auto":
                 raise
-            ray.init(include_dashboard=False, **options)
+            ray.init(address="local", **options)
     except (ConnectionError, ValueError, RuntimeError, TimeoutError, ray.exceptions.RayError) as error:
         if _wants_token(error):
             hint = "Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to what `ray get-auth-token` says on its head."
@@ -106,6 +109,22 @@ def _wants_token(error: BaseException | None) -> bool:
     while error is not None and type(error).__name__ != "AuthenticationError":
         error = error.__cause__
     return error is not None
+
+
+def _gone() -> bool:
+    """Has the cluster of this computer that ``ray start`` noted last ended without ``ray stop``? Ray itself would try
+    for a quarter of an hour. The note lies where Ray keeps its sessions."""
+    usual = "/tmp" if sys.platform == "darwin" else tempfile.gettempdir()
+    note = Path(os.environ.get("RAY_TMPDIR") or usual) / "ray" / "ray_current_cluster"
+    try:
+        if not os.environ.get("RAY_ADDRESS"):
+            _reachable(note.read_text(encoding="utf-8").strip())
+    except OSError:
+        return False  # none was noted
+    except BackendError:
+        log.info("the cluster that %s names is gone", note)
+        return True
+    return False
 
 
 def _reachable(address: str) -> None:

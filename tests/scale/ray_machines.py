@@ -1,10 +1,12 @@
 """Machines of a Ray cluster for tests: each a ``ray start --block`` of its own, ended as if its power had failed."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -40,7 +42,7 @@ class Machine:
         options: tuple[str, ...] = (),
         variables: dict[str, str] | None = None,
     ):
-        self.log = log
+        self.log, self.folder = log, None
         words = [
             Path(sys.executable).with_name("ray"),
             "start",
@@ -55,7 +57,15 @@ class Machine:
         words += [f"--{name}={number}" for name, number in zip(names, ports, strict=True)]
         words += ["--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=150000000"]
         if address is None:
-            words += ["--head", f"--port={port}", "--node-ip-address=127.0.0.1", "--include-dashboard=false"]
+            # a note of its own: `--ray auto` of whoever works here does not find this one; short, for names of sockets
+            self.folder = tempfile.mkdtemp(prefix="ray-")
+            words += [
+                f"--temp-dir={self.folder}",
+                "--head",
+                f"--port={port}",
+                "--node-ip-address=127.0.0.1",
+                "--include-dashboard=false",
+            ]
         else:
             words += [f"--address={address}", "--node-ip-address=127.0.0.1"]
         self.address = address or f"127.0.0.1:{port}"
@@ -95,3 +105,5 @@ class Machine:
                 except psutil.NoSuchProcess:
                     continue
         self.process.wait(60)
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,6 +1,7 @@
 """How a pool of workers hands out batches, with a Ray made of plain objects: who starts, who dies, who is let go."""
 
 import json
+import socket
 from types import SimpleNamespace
 
 import pytest
@@ -157,3 +158,21 @@ def test_one_worker_a_graphics_card_or_some_of_each_computer(resources, device, 
     assert len(ray.made) == count
     repeats = {"max_restarts": 0, "max_task_retries": 0}
     assert ray.shares == [{**share, **repeats}] * count
+
+
+@pytest.mark.parametrize("note", ["none", "gone", "there"])
+def test_a_cluster_that_was_ended_without_a_word_is_not_waited_for(note, tmp_path, monkeypatch):
+    """Its address stays noted, and Ray would try for a quarter of an hour."""
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    asked = []
+    ray = SimpleNamespace(init=lambda address, **_: asked.append(address), exceptions=SimpleNamespace(RayError=Lost))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        if note == "gone":
+            server.close()
+        if note != "none":
+            (tmp_path / "ray").mkdir()
+            (tmp_path / "ray" / "ray_current_cluster").write_text(f"127.0.0.1:{port}")
+        on_ray.connect(ray, "auto")
+    assert asked == ["local" if note == "gone" else "auto"]
