@@ -7,6 +7,7 @@ work, the times of the processor in the notes are what can be compared.
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import sys
@@ -118,7 +119,8 @@ def rigify_rows(table: Table) -> None:
     names += ["capture of the same 10 s from its controls", "capture of the same 10 s from its IK limbs"]
     bpy.ops.preferences.addon_enable(module="rigify")
     bpy.ops.object.armature_basic_human_metarig_add()
-    bpy.ops.pose.rigify_generate()
+    with contextlib.redirect_stdout(io.StringIO()):  # it tells of twenty steps
+        bpy.ops.pose.rigify_generate()
     bpy.context.scene.render.fps = 30
     figure, motion = bpy.context.object, ten_seconds()
     maps, moves, captures, stepped = [], [], [], []
