@@ -56,6 +56,12 @@ class TextCache:
             temporary.replace(path)
         self.states = [known[caption] for caption in captions]
 
+    def extend(self, language_model, tokenizer, captions: list[str], device: str) -> None:
+        """Know further captions as well, in memory only."""
+        new = sorted(set(captions) - set(self.index))
+        self.index |= {caption: len(self.states) + i for i, caption in enumerate(new)}
+        self.states += self._compute(language_model, tokenizer, new, device)
+
     @staticmethod
     def _read(path: Path) -> dict[str, Tensor]:
         if not path.is_file():

@@ -72,6 +72,10 @@ def _task(values: dict, data: Path, out: Path, device: str, name: str | None) ->
 
         kind = MoMugLoopTask if values.get("model", {}).get("lora_rank") else MoMugTask
         task = kind(values, Path(data), device, Path(out))
+    elif task_name == "distil":
+        from backend.training.distil import DistilTask
+
+        task = DistilTask(values, Path(data), device, Path(out))
     elif task_name == "llamo":
         from backend.training.llamo import LLaMoTask
 

@@ -13,6 +13,7 @@ from backend.models.llamo.config import LLaMoConfig
 from backend.models.momug.config import MoMugConfig
 from backend.models.motiongpt.config import MotionGPTConfig
 from backend.models.styles import Style
+from backend.training.distil import SETTINGS
 from backend.training.run import RECIPES, read_recipe, train
 from backend.training.trainer import Schedule
 from tests.backend.tiny_recipes import recipe
@@ -34,7 +35,7 @@ def test_broken_recipes(tmp_path, eight_windows, text, message):
 def test_recipes_hold_known_keys_only(name):
     """A misspelt key would be passed over in silence."""
     values = read_recipe(name)
-    assert values["task"] in ("codec", "vq", "momug", "llamo", "motiongpt", "style", "evaluator", "actions")
+    assert values["task"] in ("codec", "vq", "momug", "distil", "llamo", "motiongpt", "style", "evaluator", "actions")
 
     def names(kind):
         return {field.name for field in dataclasses.fields(kind)}
@@ -78,6 +79,9 @@ def test_recipes_hold_known_keys_only(name):
             "schedule",
         }
         assert set(values["model"]) <= names(MoMugConfig)
+        if values["task"] == "distil":
+            known |= {"distil"}
+            assert set(values["distil"]) <= set(SETTINGS)
         assert values["model"]["width"] % (2 * values["model"]["heads"]) == 0
     assert set(values) <= known
 

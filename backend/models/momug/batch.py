@@ -28,8 +28,7 @@ def generate(model, requests: list[GenerateRequest], progress: Progress, cancell
     began = time.perf_counter()
     first, count = requests[0], len(requests)
     preset = asked.preset(model.presets, first.preset or model.config.default_preset)
-    steps = first.steps or preset["steps"]
-    scale = model.config.guidance_scale if first.guidance_scale is None else first.guidance_scale
+    way = model.way(first, preset)
     model._use_style(first.style, first.style_weight)
     progress("text", 0, 1)
     ids, mask = (x.to(model.device) for x in text.tokenise(model.tokenizer, [*(r.prompt for r in requests), ""]))
@@ -49,7 +48,8 @@ def generate(model, requests: list[GenerateRequest], progress: Progress, cancell
     encoded = time.perf_counter()
 
     prompts = torch.arange(count, device=model.device).repeat_interleave(tries)
-    rows = torch.cat([prompts, torch.full_like(prompts, count)])
+    reads = 1 if way.scale == 1 else 2
+    rows = torch.cat([prompts, torch.full_like(prompts, count)][:reads])
     words, word_mask, prefix_mask = states[rows, 1:], mask[rows, 1:], mask[rows]
     every = preset["language_every"] if model.loop else 0
     if every:
@@ -58,14 +58,13 @@ def generate(model, requests: list[GenerateRequest], progress: Progress, cancell
 
     def predict(x_t: Tensor, t: int) -> Tensor:
         nonlocal hidden
-        both, twice = x_t.repeat(2, 1, 1), lengths.repeat(2)
+        both, twice = x_t.repeat(reads, 1, 1), lengths.repeat(reads)
         times = torch.full((len(both),), t, device=x_t.device)
         if every and step % every == 0:
             hidden = model.loop.motion_states(both, times, twice, cache, prefix_mask)
             cache.crop(-(both.shape[1] + 2))
-        made = model.head(both, times, twice, words, word_mask, hidden)
-        conditional, unconditional = made.chunk(2)
-        return guided(conditional, unconditional, scale, lengths)
+        x0 = way.head(both, times, twice, words, word_mask, hidden)
+        return guided(*x0.chunk(2), way.scale, lengths) if reads == 2 else x0
 
     def stop() -> None:
         asked.stop_if(cancelled)
@@ -74,9 +73,9 @@ def generate(model, requests: list[GenerateRequest], progress: Progress, cancell
         nonlocal step
         step = index
         stop()
-        progress(phase, index, steps)
+        progress(phase, index, way.steps)
 
-    latents = ddim(predict, noise.to(model.device), model.alpha_bar, steps, on_step=on_step)
+    latents = ddim(predict, noise.to(model.device), model.alpha_bar, way.steps, on_step=on_step)
     denoised = time.perf_counter()
     decoded = decoding.decode(model.codec, latents, stop).cpu().numpy()
     tried = [
@@ -86,7 +85,7 @@ def generate(model, requests: list[GenerateRequest], progress: Progress, cancell
     score = choosing.scorer(stop)
     if tries > 1:
         sentences, seeds = [r.prompt for r in requests], [r.seed for r in requests]
-        make = further(model, steps, scale, lambda index: on_step(index, "again"), stop)
+        make = further(model, way, lambda index: on_step(index, "again"), stop)
         again.improve(sentences, seeds, tried, make, score)
     results = []
     for request, motions in zip(requests, tried, strict=True):

@@ -21,6 +21,7 @@ class MoMugConfig:
     max_seconds: float = 10.0
     guidance_scale: float = 2.5
     steps: int = 10
+    few_steps: int = 0  # of the distilled head, see few.py; 0: there is none
     default_preset: str = "fast"
 
     def to_dict(self) -> dict:

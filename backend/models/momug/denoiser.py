@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from backend.models.momug import windows
+from backend.models.momug.few import Way
 from backend.models.momug.sampling import guided
 
 # windows that go at once through the head, and through the language model: between two batches a step can be cancelled
@@ -17,13 +18,15 @@ class Denoiser:
     """Predicts the clean latents of all variations, window by window, with guidance; ``step`` counts the steps, and
     ``stop`` is called often enough within one to be heard within a second."""
 
-    def __init__(self, momug, states, mask, cache, parts: list[windows.Window], count: int, scale, preset: dict):
-        self.momug, self.parts, self.scale, self.step, self.hidden = momug, parts, scale, 0, None
-        self.every = preset["language_every"] if momug.loop else 0
+    def __init__(self, momug, states, mask, cache, parts: list[windows.Window], count: int, way: Way, every: int = 0):
+        self.momug, self.parts, self.way, self.step, self.hidden = momug, parts, way, 0, None
+        self.every = every if momug.loop else 0
+        self.reads = 1 if way.scale == 1 else 2
         self.stop: Callable[[], None] = lambda: None
         prompts = torch.tensor([part.prompt for part in parts] * count)
-        # rows: the windows of every variation with their sentence, then all of them without one (the last text)
-        rows = torch.cat([prompts, torch.full_like(prompts, len(mask) - 1)]).to(momug.device)
+        # rows: the windows of every variation with their sentence, then, for guidance, all of them without one (the
+        # last text)
+        rows = torch.cat([prompts, torch.full_like(prompts, len(mask) - 1)][: self.reads]).to(momug.device)
         self.words, self.word_mask, self.prefix_mask = states[rows, 1:], mask[rows, 1:], mask[rows]
         if self.words.shape[1] == 0:
             self.words, self.word_mask = states[rows], torch.zeros_like(mask[rows])
@@ -34,7 +37,7 @@ class Denoiser:
 
     def __call__(self, x_t: Tensor, t: int) -> Tensor:
         cut, lengths = windows.gather(x_t, self.parts)
-        cut, both = cut.repeat(2, 1, 1), lengths.repeat(2)
+        cut, both = cut.repeat(self.reads, 1, 1), lengths.repeat(self.reads)
         times = torch.full((len(cut),), t, device=cut.device)
         if self.every and self.step % self.every == 0:
             self.hidden = torch.cat(list(self._read(cut, times, both)))
@@ -44,9 +47,11 @@ class Denoiser:
             rows = slice(start, start + ROWS)
             hidden = None if self.hidden is None else self.hidden[rows]
             words, mask = self.words[rows], self.word_mask[rows]
-            made.append(self.momug.head(cut[rows], times[rows], both[rows], words, mask, hidden))
-        conditional, unconditional = torch.cat(made).chunk(2)
-        return windows.scatter(guided(conditional, unconditional, self.scale, lengths), self.parts, x_t.shape[1])
+            made.append(self.way.head(cut[rows], times[rows], both[rows], words, mask, hidden))
+        x0 = torch.cat(made)
+        if self.reads == 2:
+            x0 = guided(*x0.chunk(2), self.way.scale, lengths)
+        return windows.scatter(x0, self.parts, x_t.shape[1])
 
     def _read(self, cut: Tensor, times: Tensor, lengths: Tensor) -> Iterator[Tensor]:
         """The language model's states (B,L,576) of latents (B,L,C), ``READ`` rows at a time; see ``motion_states``."""

@@ -17,7 +17,7 @@ from backend.language import base, text
 from backend.models import actions, again, asked, checkpoint, choosing, decoding, reading, styles
 from backend.models.device import choose_device, choose_precision
 from backend.models.interface import Cancelled, GenerateRequest, GenerateResult, Progress
-from backend.models.momug import batch, windows
+from backend.models.momug import batch, few, windows
 from backend.models.momug.conditions import Conditions, shared
 from backend.models.momug.config import MoMugConfig
 from backend.models.momug.denoiser import Denoiser
@@ -50,9 +50,11 @@ class MoMug:
         loop=None,
         folder: Path | None = None,
         recogniser: actions.ActionNet | None = None,
+        shortcut: dict[str, Tensor] | None = None,
     ):
         self.config, self.codec, self.head, self.loop, self.folder = config, codec, head, loop, folder
-        self.recogniser = recogniser
+        self.recogniser, self.shortcut = recogniser, shortcut
+        self.few = few.merged(head, shortcut) if shortcut else None  # the head that needs few steps
         self.styles: set[str] = set()  # packs that the head holds by now
         self.language_model, self.tokenizer = language_model, tokenizer
         self.device = codec.mean.device
@@ -72,7 +74,6 @@ class MoMug:
         """Denoise ``request.variations`` motions together. Raises BackendError, ``cancelled`` among others."""
         began = time.perf_counter()
         preset = asked.preset(self.presets, request.preset or self.config.default_preset)
-        steps = request.steps or preset["steps"]
         self._use_style(request.style, request.style_weight)
         progress("text", 0, 1)
         sentences = [sentence for sentence, _ in request.timeline] or [request.prompt]
@@ -88,8 +89,8 @@ class MoMug:
         lengths = [stop - start for start, stop in zip([0, *ends], ends, strict=False)]
         width = self.config.codec.latent
         noise = torch.cat([seeded_noise(seed, tries, ends[-1], width) for seed in seeds]).to(self.device)
-        scale = self.config.guidance_scale if request.guidance_scale is None else request.guidance_scale
-        denoiser = Denoiser(self, states, mask, cache, windows.plan(lengths, self.longest), len(noise), scale, preset)
+        way, plan = self.way(request, preset), windows.plan(lengths, self.longest)
+        denoiser = Denoiser(self, states, mask, cache, plan, len(noise), way, preset["language_every"])
         conditions = None
         if request.target or request.loop:
             conditions = Conditions(self.codec, request.target or None, request.loop, total)
@@ -108,14 +109,14 @@ class MoMug:
         def on_step(index: int) -> None:
             denoiser.step = index
             stop_if_cancelled()
-            progress("denoise", index, steps)
+            progress("denoise", index, way.steps)
 
         def on_second_round(index: int) -> None:
             stop_if_cancelled()
-            progress("again", index, steps)
+            progress("again", index, way.steps)
 
         denoiser.stop = stop_if_cancelled
-        latents = ddim(predict, noise, self.alpha_bar, steps, on_step=on_step)
+        latents = ddim(predict, noise, self.alpha_bar, way.steps, on_step=on_step)
         if conditions:
             latents = conditions.pull(latents, LAST_PULLS, on_pull)
         denoised = time.perf_counter()
@@ -125,7 +126,7 @@ class MoMug:
         segments = [sum(frames[:i]) for i in range(len(frames))]
         tried, score = [made[i : i + tries] for i in range(0, len(made), tries)], choosing.scorer(stop_if_cancelled)
         if tries > 1 and not request.timeline:
-            make = further(self, steps, scale, on_second_round, stop_if_cancelled)
+            make = further(self, way, on_second_round, stop_if_cancelled)
             again.improve([request.prompt] * len(seeds), seeds, tried, make, score)
         chosen, unmet = choosing.choose(sentences, segments, tried, score)
         motions = [motions[best] for motions, best in zip(tried, chosen, strict=True)]
@@ -145,6 +146,14 @@ class MoMug:
     ) -> list[GenerateResult]:
         """Several sentences together, see ``batch.generate``."""
         return batch.generate(self, requests, progress, cancelled)
+
+    def way(self, request: GenerateRequest, preset: dict) -> few.Way:
+        """The distilled head where there is one and it was learnt for what is asked; the plain head otherwise."""
+        own = (request.steps, request.guidance_scale, request.style, request.target or None, request.loop or None)
+        if self.few is not None and not preset["language_every"] and all(value is None for value in own):
+            return few.Way(self.few, self.config.few_steps, 1.0)
+        scale = self.config.guidance_scale if request.guidance_scale is None else request.guidance_scale
+        return few.Way(self.head, request.steps or self.config.steps, scale)
 
     def _use_style(self, name: str | None, weight: float) -> None:
         if not name and not self.styles:
@@ -219,8 +228,9 @@ class MoMug:
 def presets(config: MoMugConfig) -> list[dict]:
     """What the panel offers: steps, how many tries the best is chosen from (``choosing``), and every how many steps the
     language model sees the motion (0: never)."""
-    fast = {"name": "fast", "label": "Fast", "steps": config.steps, "tries": 1, "language_every": 0}
-    best = {"name": "best", "label": f"Best of {TRIES}", "steps": config.steps, "tries": TRIES, "language_every": 0}
+    steps = config.few_steps or config.steps
+    fast = {"name": "fast", "label": "Fast", "steps": steps, "tries": 1, "language_every": 0}
+    best = {"name": "best", "label": f"Best of {TRIES}", "steps": steps, "tries": TRIES, "language_every": 0}
     full = {"name": "full", "label": "Full", "steps": config.steps, "tries": 1, "language_every": 1}
     return [fast, best, full] if config.lora_rank else [fast, best]
 
@@ -237,6 +247,8 @@ def save_checkpoint(model: MoMug, folder: Path, int8: bool = False) -> None:
     weights.save(model.head.state_dict(), folder / "head.safetensors", int8)
     if model.loop is not None:
         weights.save(model.loop.trainable(), folder / "language.safetensors", int8)
+    if model.shortcut:
+        few.save(model.shortcut, folder, int8)
     if model.recogniser is not None:
         actions.save(model.recogniser, folder)
     config = model.config.to_dict()
@@ -270,7 +282,9 @@ def load_checkpoint(folder: Path, device: str = "auto", precision: str = "auto")
         load_loop(loop, folder / "language.safetensors")
         loop.requires_grad_(False).eval().to(device)
     head = head.requires_grad_(False).eval().to(device)
-    return MoMug(config, codec, head, language_model, tokenizer, loop, folder, actions.load(folder, device))
+    shortcut = few.load(folder, device) if config.few_steps else None
+    recogniser = actions.load(folder, device)
+    return MoMug(config, codec, head, language_model, tokenizer, loop, folder, recogniser, shortcut)
 
 
 def load_loop(loop: LanguageLoop, path: Path) -> None:
@@ -290,7 +304,8 @@ def load_loop(loop: LanguageLoop, path: Path) -> None:
 
 
 def _weights(config: MoMugConfig) -> list[str]:
-    return ["codec.safetensors", "head.safetensors", *(["language.safetensors"] if config.lora_rank else [])]
+    found = ["codec.safetensors", "head.safetensors"]
+    return found + ["language.safetensors"] * bool(config.lora_rank) + [few.FILE] * bool(config.few_steps)
 
 
 def _read_json(path: Path):
