@@ -3,7 +3,7 @@
 What 20 guided steps do, 40 readings of the head, is learnt by 5 readings (guided and progressive distillation: Meng et
 al., arXiv 2210.03142; Salimans and Ho, arXiv 2202.00512). Kept as low-rank changes (as LCM-LoRA does, arXiv 2311.05556)
 it takes a quarter of a head on disk, and the plain head stays for what the short way was not learnt for: style packs,
-given poses, guidance and steps of one's own choice, the language model in the loop.
+given poses, guidance and steps of one's own choice, the language model in the loop, and many tries that differ.
 """
 
 import copy

@@ -148,9 +148,11 @@ class MoMug:
         return batch.generate(self, requests, progress, cancelled)
 
     def way(self, request: GenerateRequest, preset: dict) -> few.Way:
-        """The distilled head where there is one and it was learnt for what is asked; the plain head otherwise."""
+        """The distilled head where there is one, it was learnt for what is asked and one try is made; the plain head
+        otherwise: choosing among tries needs tries that differ, and those of the distilled head differ less."""
         own = (request.steps, request.guidance_scale, request.style, request.target or None, request.loop or None)
-        if self.few is not None and not preset["language_every"] and all(value is None for value in own):
+        first = preset["tries"] == 1 and not preset["language_every"]
+        if self.few is not None and first and all(value is None for value in own):
             return few.Way(self.few, self.config.few_steps, 1.0)
         scale = self.config.guidance_scale if request.guidance_scale is None else request.guidance_scale
         return few.Way(self.head, request.steps or self.config.steps, scale)
@@ -228,9 +230,8 @@ class MoMug:
 def presets(config: MoMugConfig) -> list[dict]:
     """What the panel offers: steps, how many tries the best is chosen from (``choosing``), and every how many steps the
     language model sees the motion (0: never)."""
-    steps = config.few_steps or config.steps
-    fast = {"name": "fast", "label": "Fast", "steps": steps, "tries": 1, "language_every": 0}
-    best = {"name": "best", "label": f"Best of {TRIES}", "steps": steps, "tries": TRIES, "language_every": 0}
+    fast = {"name": "fast", "label": "Fast", "steps": config.few_steps or config.steps, "tries": 1, "language_every": 0}
+    best = {"name": "best", "label": f"Best of {TRIES}", "steps": config.steps, "tries": TRIES, "language_every": 0}
     full = {"name": "full", "label": "Full", "steps": config.steps, "tries": 1, "language_every": 1}
     return [fast, best, full] if config.lora_rank else [fast, best]
 
