@@ -4,9 +4,9 @@ The teacher is the finished head in 20 guided steps, two readings each. The stud
 (``models.momug.few``), reads once a step and is asked, at each of the few times its sampler visits, for the clean
 latents that bring it where the teacher is four steps later (progressive distillation, Salimans and Ho, arXiv
 2202.00512, with guidance learnt too: Meng et al., arXiv 2210.03142). The teacher's courses begin at noise and are made
-once: the student sees the states that a sampler sees. Where a motion lacks what can be
-measured of its sentence, the same noise is denoised in other words as the preset *best* does (``models.wordings``), and
-what obeys is learnt as the answer to the first words; what still lacks something is drawn less often. Courses are dear:
+once: the student sees the states that a sampler sees. Where a motion lacks what can be measured of its sentence, the
+same noise is denoised in other words as the preset *best* does (``models.wordings``), and what obeys is learnt as the
+answer to the first words; what still lacks something is drawn less often. Courses are dear:
 a share of the batches learns no more than single guided steps of noised motion data.
 """
 

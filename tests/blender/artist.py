@@ -115,3 +115,20 @@ def make(armature, options=None, motions=None, start=30, **more):
 
 
 EVERYWHERE = [ACTION, NLA, SPLICE]
+
+
+def bend(armature, seed: int, amount: float = 0.4) -> None:
+    """Pose every bone of the mannequin a little, hips moved."""
+    chance = np.random.default_rng(seed)
+    for bone in armature.pose.bones:
+        bone.rotation_mode = "QUATERNION" if seed % 2 else bone.rotation_mode
+        angles = chance.uniform(-amount, amount, 3)
+        if bone.rotation_mode == "QUATERNION":
+            half = angles / 2
+            q = np.array([1.0, *half])
+            bone.rotation_quaternion = q / np.linalg.norm(q)
+        else:
+            bone.rotation_euler = angles
+    root = armature.pose.bones[results.require_map(armature).bone("pelvis")]
+    root.location = chance.uniform(-0.3, 0.3, 3)
+    bpy.context.view_layer.update()

@@ -48,8 +48,7 @@ def generate(model, requests: list[GenerateRequest], progress: Progress, cancell
     encoded = time.perf_counter()
 
     prompts = torch.arange(count, device=model.device).repeat_interleave(tries)
-    reads = 1 if way.scale == 1 else 2
-    rows = torch.cat([prompts, torch.full_like(prompts, count)][:reads])
+    rows = torch.cat([prompts, torch.full_like(prompts, count)][: way.reads])
     words, word_mask, prefix_mask = states[rows, 1:], mask[rows, 1:], mask[rows]
     every = preset["language_every"] if model.loop else 0
     if every:
@@ -58,13 +57,13 @@ def generate(model, requests: list[GenerateRequest], progress: Progress, cancell
 
     def predict(x_t: Tensor, t: int) -> Tensor:
         nonlocal hidden
-        both, twice = x_t.repeat(reads, 1, 1), lengths.repeat(reads)
+        both, twice = x_t.repeat(way.reads, 1, 1), lengths.repeat(way.reads)
         times = torch.full((len(both),), t, device=x_t.device)
         if every and step % every == 0:
             hidden = model.loop.motion_states(both, times, twice, cache, prefix_mask)
             cache.crop(-(both.shape[1] + 2))
         x0 = way.head(both, times, twice, words, word_mask, hidden)
-        return guided(*x0.chunk(2), way.scale, lengths) if reads == 2 else x0
+        return guided(*x0.chunk(2), way.scale, lengths) if way.reads == 2 else x0
 
     def stop() -> None:
         asked.stop_if(cancelled)

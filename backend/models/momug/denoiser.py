@@ -21,12 +21,11 @@ class Denoiser:
     def __init__(self, momug, states, mask, cache, parts: list[windows.Window], count: int, way: Way, every: int = 0):
         self.momug, self.parts, self.way, self.step, self.hidden = momug, parts, way, 0, None
         self.every = every if momug.loop else 0
-        self.reads = 1 if way.scale == 1 else 2
         self.stop: Callable[[], None] = lambda: None
         prompts = torch.tensor([part.prompt for part in parts] * count)
         # rows: the windows of every variation with their sentence, then, for guidance, all of them without one (the
         # last text)
-        rows = torch.cat([prompts, torch.full_like(prompts, len(mask) - 1)][: self.reads]).to(momug.device)
+        rows = torch.cat([prompts, torch.full_like(prompts, len(mask) - 1)][: way.reads]).to(momug.device)
         self.words, self.word_mask, self.prefix_mask = states[rows, 1:], mask[rows, 1:], mask[rows]
         if self.words.shape[1] == 0:
             self.words, self.word_mask = states[rows], torch.zeros_like(mask[rows])
@@ -37,7 +36,7 @@ class Denoiser:
 
     def __call__(self, x_t: Tensor, t: int) -> Tensor:
         cut, lengths = windows.gather(x_t, self.parts)
-        cut, both = cut.repeat(self.reads, 1, 1), lengths.repeat(self.reads)
+        cut, both = cut.repeat(self.way.reads, 1, 1), lengths.repeat(self.way.reads)
         times = torch.full((len(cut),), t, device=cut.device)
         if self.every and self.step % self.every == 0:
             self.hidden = torch.cat(list(self._read(cut, times, both)))
@@ -49,7 +48,7 @@ class Denoiser:
             words, mask = self.words[rows], self.word_mask[rows]
             made.append(self.way.head(cut[rows], times[rows], both[rows], words, mask, hidden))
         x0 = torch.cat(made)
-        if self.reads == 2:
+        if self.way.reads == 2:
             x0 = guided(*x0.chunk(2), self.way.scale, lengths)
         return windows.scatter(x0, self.parts, x_t.shape[1])
 

@@ -27,11 +27,17 @@ RANK = 64
 
 @dataclass(frozen=True)
 class Way:
-    """How a request is denoised: which head, in how many steps, with which guidance (1: the sentence is read alone)."""
+    """How a request is denoised: which head, in how many steps, with which scale of classifier-free guidance
+    (arXiv 2207.12598; 1: the sentence is read alone)."""
 
     head: MotionHead
     steps: int
     scale: float
+
+    @property
+    def reads(self) -> int:
+        """Readings of the head in one step: with the sentence and, for guidance, without it."""
+        return 1 if self.scale == 1 else 2
 
 
 class LowRank(nn.Module):
@@ -43,6 +49,7 @@ class LowRank(nn.Module):
         self.down = nn.Parameter(torch.randn(rank, inputs) / math.sqrt(inputs))
 
     def forward(self, matrix: Tensor) -> Tensor:
+        """``matrix`` (out,in) with the change."""
         return matrix + self.up @ self.down
 
 

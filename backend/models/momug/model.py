@@ -151,8 +151,8 @@ class MoMug:
         """The distilled head where there is one, it was learnt for what is asked and one try is made; the plain head
         otherwise: choosing among tries needs tries that differ, and those of the distilled head differ less."""
         own = (request.steps, request.guidance_scale, request.style, request.target or None, request.loop or None)
-        first = preset["tries"] == 1 and not preset["language_every"]
-        if self.few is not None and first and all(value is None for value in own):
+        alone = preset["tries"] == 1 and not preset["language_every"]
+        if self.few is not None and alone and all(value is None for value in own):
             return few.Way(self.few, self.config.few_steps, 1.0)
         scale = self.config.guidance_scale if request.guidance_scale is None else request.guidance_scale
         return few.Way(self.head, request.steps or self.config.steps, scale)
