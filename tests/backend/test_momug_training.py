@@ -7,6 +7,7 @@ import torch
 from backend.data.encode import encode
 from backend.errors import BackendError
 from backend.language import base
+from backend.models.momug.head import SequenceDropout
 from backend.training import momug
 from backend.training.run import read_recipe, train
 from tests.backend.tiny_recipes import CODEC, HEAD, recipe
@@ -105,3 +106,34 @@ def test_the_decoded_loss_is_nothing_for_the_right_answer(eight_windows, tmp_pat
     loss, _ = task.loss(task.model)
     loss.backward()
     assert all(p.grad is None for p in task.momug.codec.parameters())
+
+
+def test_only_a_share_of_the_steps_is_decoded(eight_windows, tmp_path, tiny_base, monkeypatch):
+    runs = tmp_path / "runs"
+    train(recipe(tmp_path, "codec", CODEC), eight_windows, runs / "codec", device="cpu")
+    text = HEAD.replace('task = "momug"', 'task = "momug"\ndecoded = 0.5\ndecoded_share = 0.25')
+    task = momug.MoMugTask(read_recipe(recipe(tmp_path, "head", text)), eight_windows, "cpu", runs / "momug_head")
+    decoded = []
+    monkeypatch.setattr(task, "_decoded_loss", lambda *args: decoded.append(1) or torch.zeros(()))
+    task.model.train()
+    for _ in range(200):
+        task.loss(task.model)
+    assert 30 <= len(decoded) <= 70  # 50 expected, more than three standard deviations on either side
+    task.model.eval()
+    decoded.clear()
+    for _ in range(40):
+        task.loss(task.model)
+    assert not decoded
+
+
+def test_a_dropped_channel_is_dropped_for_the_whole_sequence():
+    """What is left keeps its mean; nothing is dropped where nothing is learnt."""
+    x = torch.ones(64, 7, 50)
+    dropout = SequenceDropout(0.2)
+    seen = dropout(x)
+    assert (seen == seen[:, :1]).all()
+    assert set(seen.unique().tolist()) == {0.0, 1.25}
+    assert abs(seen.mean().item() - 1) < 0.05
+    assert (seen[0] != seen[1]).any()
+    assert (dropout.eval()(x) == x).all()
+    assert dropout(x.bfloat16()).dtype == torch.bfloat16

@@ -74,6 +74,8 @@ def test_recipes_hold_known_keys_only(name):
             "projection_rate",
             "head_rate",
             "decoded",
+            "decoded_share",
+            "compile",
             "bf16",
             "model",
             "schedule",

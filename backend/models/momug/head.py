@@ -35,6 +35,17 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat([-b, a], -1) * sin
 
 
+class SequenceDropout(nn.Dropout):
+    """Dropout of (B,S,C) with one mask for all tokens of a row (arXiv 1512.05287): a mask for each costs a CPU as much
+    as a quarter of the whole step."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        kept = torch.rand(len(x), 1, x.shape[-1], device=x.device) >= self.p
+        return x * (kept.to(x.dtype) / (1 - self.p))
+
+
 class Block(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float):
         super().__init__()
@@ -44,7 +55,10 @@ class Block(nn.Module):
         self.out = nn.Linear(width, width)
         self.norm2 = nn.LayerNorm(width, elementwise_affine=False)
         self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Dropout(dropout), nn.Linear(4 * width, width)
+            nn.Linear(width, 4 * width),
+            nn.GELU(approximate="tanh"),
+            SequenceDropout(dropout),
+            nn.Linear(4 * width, width),
         )
         self.modulation = nn.Parameter(torch.randn(6, width) / width**0.5)
 
