@@ -72,10 +72,11 @@ def replacing(path: Path) -> Iterator[Path]:
     removed when it does not.
 
     So neither a full disk nor a killed process leaves half a file where a whole one was. The suffix stays, because
-    exporters go by it. Raises OSError.
+    exporters go by it; a name that begins with a dot keeps its beginning, by which a batch knows its own leftovers.
+    Raises OSError.
     """
     path = Path(path).resolve()  # of a link, the file that it leads to
-    part = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")
+    part = path.with_name(f".{path.stem.lstrip('.')[:40]}-{secrets.token_hex(4)}{path.suffix}")
     try:
         yield part
         os.replace(part, path)

@@ -274,6 +274,15 @@ from backend.batch import run
 load = batch_model.Loader(Path({made!r}))
 print(run.run(Path({table!r}), run.Settings({out!r}, batch=2, load=load)), flush=True)
 """
+BOOK = {"manifest.jsonl", "manifest.jsonl.lock"}
+
+
+def program(made: Path, file: Path, out: Path) -> str:
+    """What a Python runs to do the table ``file``."""
+    root = Path(__file__).resolve().parents[2]
+    return RUN.format(
+        root=str(root), tests=str(root / "tests" / "backend"), made=str(made), table=str(file), out=str(out)
+    )
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
@@ -281,10 +290,7 @@ print(run.run(Path({table!r}), run.Settings({out!r}, batch=2, load=load)), flush
 def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, go, made, by):
     rows = [{"name": f"n{i}", "prompt": "a person walks slowly", "seconds": 2, "seed": i} for i in range(24)]
     file, out = table(tmp_path, *rows), tmp_path / "out"
-    root = Path(__file__).resolve().parents[2]
-    code = RUN.format(
-        root=str(root), tests=str(root / "tests" / "backend"), made=str(made), table=str(file), out=str(out)
-    )
+    code = program(made, file, out)
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 120
@@ -302,20 +308,31 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, go, made, by):
     report = go(file)
     assert report.earlier == len(known) and report.done == 24 - len(known) and not report.failed
     assert all(told.count("done") == 1 for told in states(out).values()) and len(states(out)) == 24
-    assert len(list(out.glob("*.npz"))) == 24 and not list(out.glob(".momug-*"))
+    assert {path.name for path in out.iterdir()} == {f"n{i}.npz" for i in range(24)} | BOOK
     times = [path.name.split("-")[1] for path in made.glob("made-*")]
     again = {seed for seed in times if times.count(seed) > 1}
     assert len(set(times)) == 24 and len(again) <= 2, "no more than the batch that was in hand is made twice"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_half_a_file_of_a_killed_writer_is_taken_away(tmp_path, go, made):
+    file, out = table(tmp_path, {"name": "walk", "prompt": "a person walks"}), tmp_path / "out"
+    dies = "(part.write_bytes(b'half'), os.kill(os.getpid(), signal.SIGKILL))"
+    patch = f"import os, signal\nfrom backend.motion import formats\nformats.WRITERS['.npz'] = lambda part, _: {dies}\n"
+    code = program(made, file, out).replace("load =", patch + "load =")
+    assert subprocess.run([sys.executable, "-c", code], timeout=300).returncode == -signal.SIGKILL
+    (half,) = {path.name for path in out.iterdir()} - BOOK
+    assert half != "walk.npz"
+    (out / ".hidden.npz").write_bytes(b"somebody's own")
+    assert go(file).done == 1
+    assert {path.name for path in out.iterdir()} == {"walk.npz", ".hidden.npz"} | BOOK
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="limits of POSIX")
 def test_a_full_disk_ends_the_run_with_a_sentence_and_no_half_file(tmp_path, go, made):
     rows = [{"name": f"n{i}", "prompt": "a person walks", "seconds": 10, "seed": i} for i in range(3)]
-    file, out, root = table(tmp_path, *rows), tmp_path / "out", Path(__file__).resolve().parents[2]
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))\n"
-    code = limit + RUN.format(
-        root=str(root), tests=str(root / "tests" / "backend"), made=str(made), table=str(file), out=str(out)
-    )
+    file, out = table(tmp_path, *rows), tmp_path / "out"
+    code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))\n" + program(made, file, out)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.returncode == 1 and "n0.npz could not be written: File too large." in done.stderr
     assert not list(out.glob("n*")) and not list(out.glob(".momug-*"))
@@ -335,11 +352,9 @@ def refuses_to_write(command: list[str]) -> list[str]:
 @pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
 def test_a_read_only_folder_is_told_in_a_sentence(tmp_path, go, made):
     file = table(tmp_path, {"name": "deep/n0", "prompt": "a person walks", "seconds": 2})
-    out, root = tmp_path / "out", Path(__file__).resolve().parents[2]
+    out = tmp_path / "out"
     (out / "deep").mkdir(parents=True)
-    code = RUN.format(
-        root=str(root), tests=str(root / "tests" / "backend"), made=str(made), table=str(file), out=str(out)
-    )
+    code = program(made, file, out)
     for folder, words in ((out / "deep", "deep/n0.npz could not be written: Permission denied."), (out, "Permission")):
         folder.chmod(0o555)
         try:
