@@ -11,6 +11,7 @@ from backend.motion.target import Target
 
 BLEND = 8  # frames on either side of a given pose, at least
 LONGEST = 24  # and at most
+RUN_OUT = 2  # so much longer does the speed of a correction fade than the correction: sooner is a jerk
 FASTEST = 4.0  # radians a second that a correction adds to a joint, where LONGEST allows
 
 
@@ -37,7 +38,7 @@ def pin(motion: Motion, target: Target, blend: int = BLEND) -> Motion:
         needed = 15 / 8 * np.linalg.norm(offset[frames, joint], axis=-1) * motion.fps / FASTEST
         lengths = np.clip(np.ceil(needed), least, max(least, LONGEST)).astype(int)
         faded[:, joint] = fade(offset[frames, joint], frames, motion.frames, lengths)
-        run_out(faded[:, joint], offset[frames, joint], frames, lengths)
+        run_out(faded[:, joint], offset[frames, joint], frames, RUN_OUT * lengths)
     rotations = (Rotation.from_rotvec(faded.reshape(-1, 3)) * made).as_quat(scalar_first=True)
     rotations = rotations.reshape(motion.frames, 22, 4)
     rotations[target.joints] = target.rotations[target.joints]
@@ -51,7 +52,7 @@ def pin(motion: Motion, target: Target, blend: int = BLEND) -> Motion:
             correction = fade(gap[:, None], frames, motion.frames, 2 * blend)
         else:
             correction = between(gap, frames, motion.frames)[:, None]
-        run_out(correction, gap[:, None], frames, np.full(len(frames), 2 * blend))
+        run_out(correction, gap[:, None], frames, np.full(len(frames), RUN_OUT * 2 * blend))
         translation[:, axis] += correction[:, 0]
         translation[frames, axis] = target.translation[frames, axis]
     result = Motion(rot.continuous(rotations), translation, motion.rest_offsets, motion.fps)
@@ -94,7 +95,7 @@ def run_out(curve: np.ndarray, values: np.ndarray, frames: np.ndarray, lengths: 
                 continue
             missing = (values[i] - values[inner]) - (curve[at[0]] - curve[frame])
             part = np.abs(at - frame) / length
-            bump = part * (1 - part) ** 3
+            bump = part * (1 - part) ** 2  # the least bend that begins with a speed and ends with none
             curve[at] += missing * (bump / bump[0])[:, None]
 
 

@@ -103,6 +103,7 @@ def test_a_given_stretch_is_left_at_its_own_speed(motion):
     run_out(curve, np.array([[0.0], [0.1]]), np.array([9, 10]), np.array([8, 8]))
     assert curve[11, 0] == pytest.approx(0.1) and curve[18:].max() == 0 and (curve[:2] == 0).all()
     assert curve[8, 0] == pytest.approx(-0.1)
+    assert np.abs(np.diff(curve[9:21, 0], n=2)[1:]).max() < 0.06, "the speed is lost over all of the frames"
 
 
 def test_one_joint_can_be_given_alone(motion):
@@ -159,7 +160,7 @@ def test_pulling_brings_latents_nearer(make_model, motion):
     x0 = torch.randn(2, 15, 8)
     with torch.no_grad():
         before = conditions.distance(model.codec.decode(x0))
-        after = conditions.distance(model.codec.decode(conditions.pull(x0, 10)))
+        after = conditions.distance(model.codec.decode(conditions.pull(x0, 20)))
     assert (after < 0.9 * before).all()
 
 

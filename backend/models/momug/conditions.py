@@ -27,10 +27,10 @@ from backend.motion.skeleton import Motion, quaternion_to_matrix
 from backend.motion.target import Target
 from backend.protocol import FPS
 
-WHOLE = 200.0  # what a metre of the whole body counts there beside a radian of one joint
+WHOLE = 30.0  # what a metre of the whole body counts there beside a radian of one joint
 KEEP = 0.02  # how dearly a latent leaves what the model predicted; unit-variance latents against squared metres
 TURN, PLACE, SMOOTH = 0.5, 4.0, 2.0
-BEND = 0.3  # what it costs when a correction comes and goes within a few frames: without it a key is met with a jerk
+BEND = 2.0  # what it costs when a correction comes and goes within a few frames: without it a key is met with a jerk
 REACH = 18  # latents that a decoded frame can depend on
 WARM = 2  # latents at the beginning of a given stretch whose past is missing
 ROOM = 900  # frames that are decoded at once: between two rooms the search can be cancelled

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 FALLBACK_SECONDS = 4.0
 TRIES = 4  # of the preset that chooses the best
 CAPTIONS = 8  # that the truest is chosen from
-PULLS, LAST_PULLS = 2, 10  # looks at how far given poses are, at each denoising step and at the end
+PULLS, LAST_PULLS = 3, 10  # looks at how far given poses are, at each denoising step and at the end
 
 
 class MoMug:
