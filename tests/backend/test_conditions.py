@@ -8,7 +8,7 @@ from backend.errors import BackendError
 from backend.evaluation.condition_cases import target_of
 from backend.models.interface import GenerateRequest
 from backend.models.momug import windows
-from backend.models.momug.conditions import REACH, WARM, Conditions, course
+from backend.models.momug.conditions import REACH, SHARP, WARM, Conditions, course, spread
 from backend.models.momug.search import Search
 from backend.models.momug.windows import Window
 from backend.motion import features
@@ -160,8 +160,21 @@ def test_pulling_brings_latents_nearer(make_model, motion):
     x0 = torch.randn(2, 15, 8)
     with torch.no_grad():
         before = conditions.distance(model.codec.decode(x0))
-        after = conditions.distance(model.codec.decode(conditions.pull(x0, 20)))
+        pulled = conditions.pull(x0, 40)
+        after = conditions.distance(model.codec.decode(pulled))
     assert (after < 0.9 * before).all()
+    moved = (pulled - x0).square().mean(-1).sqrt()
+    assert (moved[:, [1, 2, 12, 13]] > 0.1 * moved.amax(1, keepdim=True)).all(), "the way to a pose is not left out"
+
+
+def test_a_step_of_the_search_is_shared_with_the_latents_around():
+    steps = torch.zeros(2, 20, 3)
+    steps[1, 10, 2] = 1.0
+    moved = spread(steps)
+    row = moved[1, :, 2]
+    assert not moved[0].any() and not moved[1, :, :2].any() and row.sum() == pytest.approx(1 + SHARP)
+    assert torch.allclose(row[7:14], row[7:14].flip(0)) and (row[7:10].diff() > 0).all() and row[7] > 0
+    assert not row[:7].any() and not row[14:].any()
 
 
 def test_only_what_the_given_frames_depend_on_is_decoded(make_model, motion):

@@ -8,6 +8,7 @@ import torch
 
 from backend.codecs.causal_vae import load_codec
 from backend.codecs.vq_vae import load_vq
+from backend.evaluation.condition_cases import target_of
 from backend.models import describe, load
 from backend.models.interface import GenerateRequest
 from backend.motion import features
@@ -33,8 +34,8 @@ def model(folder):
     return load("momug", "cpu", checkpoints=folder.parent)
 
 
-def generate(model, prompt: str) -> list:
-    request = GenerateRequest(prompt, seconds=4.0, seed=0, variations=SEEDS)
+def generate(model, prompt: str, **more) -> list:
+    request = GenerateRequest(prompt, seconds=4.0, seed=0, variations=SEEDS, **more)
     return model.generate(request, lambda *a: None, lambda: False).motions
 
 
@@ -81,6 +82,16 @@ def test_same_seed_same_motion(model, walks):
     apart = max(np.abs(a.rotations - b.rotations).max() for a, b in zip(walks, again, strict=True))
     assert apart < 1e-5, f"quaternions differ by {apart}"
     assert np.abs(walks[0].rotations - walks[1].rotations).max() > 1e-3
+
+
+def test_a_last_pose_is_come_to_in_good_time(model):
+    """No rush in the last tenth of a second: velocities change there by 0.1 m/s a frame in capture."""
+    crouch = generate(model, "a person crouches down")[0]
+    for motion in generate(model, "a person walks forward", target=target_of(crouch, [119])):
+        joints = motion.joints().astype(float)
+        assert np.abs(joints[119] - crouch.joints()[119])[:, 1].max() < 0.01
+        change = np.linalg.norm(np.diff(joints, n=2, axis=0), axis=-1).mean(1) * motion.fps
+        assert change[-3:].max() < 0.3
 
 
 def test_captions_are_sentences(model, walks):

@@ -3,7 +3,8 @@
 The decoder is differentiable, so anything that can be read off the decoded motion can be asked for. Each prediction of
 x0 first takes over the latents of whatever stretches of motion are given whole (inpainting, Lugmayr et al. 2022), and
 is then corrected by a few quasi-Newton steps on the distance to the target (optimising the latents of a frozen
-diffusion model: DNO, Karunratanakul et al. 2024; here x0 itself, within the sampler). What remains is corrected exactly
+diffusion model: DNO, Karunratanakul et al. 2024; here x0 itself, within the sampler). A step is shared with the latents
+around it, or a single pose would be met by those at its frame alone, in a rush. What remains is corrected exactly
 by ``motion.pin``.
 """
 
@@ -31,6 +32,7 @@ WHOLE = 30.0  # what a metre of the whole body counts there beside a radian of o
 KEEP = 0.02  # how dearly a latent leaves what the model predicted; unit-variance latents against squared metres
 TURN, PLACE, SMOOTH = 0.5, 4.0, 2.0
 BEND = 2.0  # what it costs when a correction comes and goes within a few frames: without it a key is met with a jerk
+SPREAD, SHARP = 4, 0.2  # latents on either side that share a step of the search; what stays where it is besides
 REACH = 18  # latents that a decoded frame can depend on
 WARM = 2  # latents at the beginning of a given stretch whose past is missing
 ROOM = 900  # frames that are decoded at once: between two rooms the search can be cancelled
@@ -200,26 +202,27 @@ class Conditions:
         counter = itertools.count()
         rows = max(1, ROOM // (STRIDE * part.shape[1]))
 
-        def loss(change: Tensor) -> tuple[Tensor, Tensor]:
+        def loss(steps: Tensor) -> tuple[Tensor, Tensor]:
             count = next(counter)
             values, slopes = [], []
-            for number, (x, moved) in enumerate(zip(part.split(rows), change.split(rows), strict=True)):
+            for number, (x, step) in enumerate(zip(part.split(rows), steps.split(rows), strict=True)):
                 on_look(count)
-                moved = moved.detach().unflatten(1, x.shape[1:]).requires_grad_(True)
+                step = step.detach().unflatten(1, x.shape[1:]).requires_grad_(True)
                 with torch.enable_grad():
+                    moved = spread(step)
                     features = self.codec.decode(x + moved)[:, : self.last - self.first]
                     if count == 0:
                         before.append(features.detach())
                     value = self.distance(features, self.first) + KEEP * moved.square().mean(-1).sum(1)
                     value = value + BEND * _bending(features - before[number])
-                    slopes.append(torch.autograd.grad(value.sum(), moved)[0].flatten(1))
+                    slopes.append(torch.autograd.grad(value.sum(), step)[0].flatten(1))
                 values.append(value.detach())
             return torch.cat(values), torch.cat(slopes)
 
         before: list[Tensor] = []  # what is decoded at the first look, where nothing is changed
 
-        change = self.search.minimise(loss, torch.zeros_like(part).flatten(1), looks)
-        return torch.cat([x0[:, :low], part + change.view_as(part), x0[:, high:]], 1)
+        steps = self.search.minimise(loss, torch.zeros_like(part).flatten(1), looks)
+        return torch.cat([x0[:, :low], part + spread(steps.view_as(part)), x0[:, high:]], 1)
 
     def filled(self, x0: Tensor) -> Tensor:
         """Latents (B,L,C) with those of stretches that are given whole in their place."""
@@ -231,6 +234,19 @@ class Conditions:
         """The decoded motions moved to where the target wants them."""
         turn, shift = self.alignment(course(features[:, : self.frames], self.at))
         return [_moved(m, float(t), s.cpu().numpy()) for m, t, s in zip(motions, turn, shift, strict=True)]
+
+
+def spread(steps: Tensor) -> Tensor:
+    """Steps of the search (B,L,C) shared with the latents around them, as a triangle and a peak in its middle.
+
+    The search looks for these steps, not for the change itself: its shortest way down is then a smooth one (a Sobolev
+    gradient, Neuberger 2010), and what one frame asks for comes and goes within about half a second.
+    """
+    ramp = torch.arange(1.0, SPREAD + 1, device=steps.device)
+    triangle = torch.cat([ramp, ramp[:-1].flip(0)]) / SPREAD**2
+    rows = steps.transpose(1, 2).flatten(0, 1)[:, None]
+    wide = F.conv1d(rows, triangle[None, None], padding=SPREAD - 1)
+    return SHARP * steps + wide.view(len(steps), -1, steps.shape[1]).transpose(1, 2)
 
 
 def _bending(change: Tensor) -> Tensor:
