@@ -8,7 +8,7 @@ from backend.errors import BackendError
 from backend.evaluation.condition_cases import target_of
 from backend.models.interface import GenerateRequest
 from backend.models.momug import windows
-from backend.models.momug.conditions import REACH, SHARP, WARM, Conditions, course, spread
+from backend.models.momug.conditions import REACH, SHARP, SPREAD, WARM, Conditions, bending, course, spread
 from backend.models.momug.search import Search
 from backend.models.momug.windows import Window
 from backend.motion import features
@@ -178,18 +178,19 @@ def test_a_step_of_the_search_is_shared_with_the_latents_around():
 
 
 def test_only_what_the_given_frames_depend_on_is_decoded(make_model, motion):
-    """The codec looks back: a pose in the middle moves no latent after it, and the loss is that of the whole motion."""
+    """The codec looks back: a pose in the middle is met by the latents before it, what follows has half a second to
+    follow, and the loss is that of the whole motion."""
     model = make_model()
     target = target_of(motion(frames=200), [100])
     conditions = Conditions(model.codec, target, False, 200)
-    assert conditions.first == (25 - REACH) * 4 and conditions.last == 101
+    assert conditions.first == (25 - REACH) * 4 and conditions.last == 101 + SPREAD * 4
     x0 = torch.randn(1, 50, 8)
     with torch.no_grad():
         whole = conditions.distance(model.codec.decode(x0))
-        part = conditions.distance(model.codec.decode(x0[:, 25 - REACH : 26])[:, : 101 - conditions.first], 28)
+        part = conditions.distance(model.codec.decode(x0[:, 25 - REACH : 30])[:, : 117 - conditions.first], 28)
     assert whole.item() == pytest.approx(part.item(), rel=1e-4)
     pulled = conditions.pull(x0, 5)
-    assert torch.equal(pulled[:, 26:], x0[:, 26:]) and not torch.equal(pulled[:, :26], x0[:, :26])
+    assert torch.equal(pulled[:, 30:], x0[:, 30:]) and not torch.isclose(pulled, x0)[:, 22:30].all(2).any()
 
 
 def test_a_stretch_that_is_given_whole_brings_its_latents(make_model, motion):
@@ -200,6 +201,18 @@ def test_a_stretch_that_is_given_whole_brings_its_latents(make_model, motion):
     encoded = model.codec.encode(torch.from_numpy(features.encode(wanted.slice(0, 20)))[None])[0]
     assert torch.allclose(filled[1, :5], encoded, atol=1e-4)
     assert (filled[0] == 9).all(-1).nonzero().flatten().tolist() == list(range(5, 11 + WARM))
+
+
+def test_what_follows_a_given_stretch_follows_it(make_model, motion):
+    """Bending is counted from what the model itself would move like, but not within what is given."""
+    model, wanted = make_model(), motion(frames=80)
+    conditions = Conditions(model.codec, target_of(wanted, range(20, 60)), False, 80)
+    assert conditions.free.tolist() == [1] * (20 + 4 * WARM) + [0] * (40 - 4 * WARM) + [1] * 16
+    change = torch.zeros(1, 76, 155)
+    change[:, 30:50, 30] = torch.randn(20)
+    assert bending(change, conditions.free).item() == 0 and bending(change, torch.ones(76)).item() > 1
+    change[:, 60:, 30] = 1.0
+    assert bending(change, conditions.free).item() == pytest.approx(2), "there and back at the seam"
 
 
 def test_the_search_keeps_what_it_learnt():

@@ -95,6 +95,7 @@ class Conditions:
         self.search = Search()
         self.known: list[tuple[int, Tensor]] = []  # first latent of a stretch that is given whole, and its latents
         self.first, self.last = 0, frames  # frames that the loss looks at
+        self.free = torch.ones(frames, device=codec.mean.device)  # 0 at those of ``known``
         if target is not None:
             self._read(target)
 
@@ -104,7 +105,7 @@ class Conditions:
         if not self.loop:
             given = np.flatnonzero(posed | placed)
             self.first = max(0, given[0] // STRIDE - REACH) * STRIDE
-            self.last = min(self.frames, int(given[-1]) + 1)
+            self.last = min(self.frames, int(given[-1]) + 1 + SPREAD * STRIDE)  # what follows must be able to follow
         at = np.flatnonzero(posed)
         self.at = torch.from_numpy(at).to(device)
         self.rotations = torch.from_numpy(quaternion_to_matrix(target.rotations[at])).float().to(device)
@@ -115,6 +116,10 @@ class Conditions:
         self.yaw = torch.atan2(forward[:, 0], forward[:, 2])
         for start, stop in _stretches(target.joints.all(1) & target.place.all(1)):
             self._know(target, start, stop)
+        self.free = torch.ones(self.last - self.first, device=device)
+        for start, latents in self.known:
+            at = start * STRIDE - self.first
+            self.free[max(0, at) : max(0, at + len(latents) * STRIDE)] = 0.0
 
     @torch.no_grad()
     def _know(self, target: Target, start: int, stop: int) -> None:
@@ -196,8 +201,9 @@ class Conditions:
         looks: how often the loss is looked at; on_look: called before each look with how many there were, and often
         enough to be heard within one of many variations; what it raises ends the search.
         """
-        x0 = self.filled(x0)
         low, high = self.first // STRIDE, -(-self.last // STRIDE)
+        own = x0[:, low:high]
+        x0 = self.filled(x0)
         part = x0[:, low:high]
         counter = itertools.count()
         rows = max(1, ROOM // (STRIDE * part.shape[1]))
@@ -210,19 +216,22 @@ class Conditions:
                 step = step.detach().unflatten(1, x.shape[1:]).requires_grad_(True)
                 with torch.enable_grad():
                     moved = spread(step)
-                    features = self.codec.decode(x + moved)[:, : self.last - self.first]
+                    features = self._decoded(x + moved)
                     if count == 0:
-                        before.append(features.detach())
+                        before.append(self._decoded(own.split(rows)[number]) if self.known else features.detach())
                     value = self.distance(features, self.first) + KEEP * moved.square().mean(-1).sum(1)
-                    value = value + BEND * _bending(features - before[number])
+                    value = value + BEND * bending(features - before[number], self.free)
                     slopes.append(torch.autograd.grad(value.sum(), step)[0].flatten(1))
                 values.append(value.detach())
             return torch.cat(values), torch.cat(slopes)
 
-        before: list[Tensor] = []  # what is decoded at the first look, where nothing is changed
-
+        before: list[Tensor] = []  # what the model itself would move like: no seam, where stretches are given whole
         steps = self.search.minimise(loss, torch.zeros_like(part).flatten(1), looks)
         return torch.cat([x0[:, :low], part + spread(steps.view_as(part)), x0[:, high:]], 1)
+
+    def _decoded(self, latents: Tensor) -> Tensor:
+        """Features (B,T,155) of the frames that the loss looks at, of their latents."""
+        return self.codec.decode(latents)[:, : self.last - self.first]
 
     def filled(self, x0: Tensor) -> Tensor:
         """Latents (B,L,C) with those of stretches that are given whole in their place."""
@@ -249,12 +258,15 @@ def spread(steps: Tensor) -> Tensor:
     return SHARP * steps + wide.view(len(steps), -1, steps.shape[1]).transpose(1, 2)
 
 
-def _bending(change: Tensor) -> Tensor:
+def bending(change: Tensor, free: Tensor) -> Tensor:
     """How abruptly a change of features (B,T,155) comes and goes (B,): squared second differences of rotations and
-    height, and first ones of the steps over the floor."""
+    height, and first ones of the steps over the floor. Where no frame is ``free`` (T,) nothing is asked."""
     held, steps = change[..., BLOCKS["rotations"]].diff(n=2, dim=1), change[..., :3].diff(dim=1)
     raised = change[..., 3].diff(n=2, dim=1)
-    return held.square().sum((1, 2)) + WHOLE * (steps.square().sum((1, 2)) + raised.square().sum(1))
+    one = torch.maximum(free[1:], free[:-1])
+    two = torch.maximum(one[1:], one[:-1])
+    turns, moves = two[:, None] * held.square(), one[:, None] * steps.square()
+    return turns.sum((1, 2)) + WHOLE * (moves.sum((1, 2)) + (two * raised.square()).sum(1))
 
 
 def _stretches(given: np.ndarray) -> list[tuple[int, int]]:
