@@ -11,8 +11,8 @@ from backend.motion.target import Target
 
 BLEND = 8  # frames on either side of a given pose, at least
 LONGEST = 24  # and at most
-RUN_OUT = 2  # so much longer does the speed of a correction fade than the correction: sooner is a jerk
 FASTEST = 4.0  # radians a second that a correction adds to a joint, where LONGEST allows
+RUN_OUT = 2  # the speed of a correction fades over so many times its frames: sooner is a jerk
 
 
 def pin(motion: Motion, target: Target, blend: int = BLEND) -> Motion:
@@ -21,7 +21,8 @@ def pin(motion: Motion, target: Target, blend: int = BLEND) -> Motion:
     A correction of a rotation fades out over ``blend`` frames before and after the given frames, more for a large one
     (or it would be a jerk), with no speed at its ends; the travel is corrected evenly between given places, so that
     feet slide as little as possible, and a place that is given once moves the whole motion. What is given for several
-    frames on end is left, and come to, at its own speed. Both have the same number of frames, else ValueError.
+    frames on end is left, and come to, at its own speed, which is lost over twice as many frames. Both have the same
+    number of frames, else ValueError.
     """
     if target.frames != motion.frames:
         raise ValueError("the target and the motion differ in length")

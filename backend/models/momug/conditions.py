@@ -28,11 +28,12 @@ from backend.motion.skeleton import Motion, quaternion_to_matrix
 from backend.motion.target import Target
 from backend.protocol import FPS
 
-WHOLE = 30.0  # what a metre of the whole body counts there beside a radian of one joint
 KEEP = 0.02  # how dearly a latent leaves what the model predicted; unit-variance latents against squared metres
 TURN, PLACE, SMOOTH = 0.5, 4.0, 2.0
 BEND = 2.0  # what it costs when a correction comes and goes within a few frames: without it a key is met with a jerk
-SPREAD, SHARP = 4, 0.2  # latents on either side that share a step of the search; what stays where it is besides
+WHOLE = 30.0  # what a metre of the whole body counts in that beside a radian of one joint
+SPREAD = 4  # so many latents away nothing is left of a step of the search, which falls evenly to either side
+SHARP = 0.2  # and this much of it is added where it was made
 REACH = 18  # latents that a decoded frame can depend on
 WARM = 2  # latents at the beginning of a given stretch whose past is missing
 ROOM = 900  # frames that are decoded at once: between two rooms the search can be cancelled
@@ -95,9 +96,12 @@ class Conditions:
         self.search = Search()
         self.known: list[tuple[int, Tensor]] = []  # first latent of a stretch that is given whole, and its latents
         self.first, self.last = 0, frames  # frames that the loss looks at
-        self.free = torch.ones(frames, device=codec.mean.device)  # 0 at those of ``known``
         if target is not None:
             self._read(target)
+        self.free = torch.ones(self.last - self.first, device=codec.mean.device)  # of these frames, 0 at those of known
+        for start, latents in self.known:
+            begin = start * STRIDE - self.first
+            self.free[max(0, begin) : max(0, begin + len(latents) * STRIDE)] = 0.0
 
     def _read(self, target: Target) -> None:
         device = self.codec.mean.device
@@ -116,10 +120,6 @@ class Conditions:
         self.yaw = torch.atan2(forward[:, 0], forward[:, 2])
         for start, stop in _stretches(target.joints.all(1) & target.place.all(1)):
             self._know(target, start, stop)
-        self.free = torch.ones(self.last - self.first, device=device)
-        for start, latents in self.known:
-            at = start * STRIDE - self.first
-            self.free[max(0, at) : max(0, at + len(latents) * STRIDE)] = 0.0
 
     @torch.no_grad()
     def _know(self, target: Target, start: int, stop: int) -> None:
@@ -218,14 +218,15 @@ class Conditions:
                     moved = spread(step)
                     features = self._decoded(x + moved)
                     if count == 0:
-                        before.append(self._decoded(own.split(rows)[number]) if self.known else features.detach())
+                        plain = self._decoded(own.split(rows)[number]) if self.known else features
+                        before.append(plain.detach())
                     value = self.distance(features, self.first) + KEEP * moved.square().mean(-1).sum(1)
                     value = value + BEND * bending(features - before[number], self.free)
                     slopes.append(torch.autograd.grad(value.sum(), step)[0].flatten(1))
                 values.append(value.detach())
             return torch.cat(values), torch.cat(slopes)
 
-        before: list[Tensor] = []  # what the model itself would move like: no seam, where stretches are given whole
+        before: list[Tensor] = []  # the model's own motion, without the seams of stretches that are given whole
         steps = self.search.minimise(loss, torch.zeros_like(part).flatten(1), looks)
         return torch.cat([x0[:, :low], part + spread(steps.view_as(part)), x0[:, high:]], 1)
 
@@ -246,7 +247,7 @@ class Conditions:
 
 
 def spread(steps: Tensor) -> Tensor:
-    """Steps of the search (B,L,C) shared with the latents around them, as a triangle and a peak in its middle.
+    """Changes of latents (B,L,C): steps of the search (B,L,C), each shared with SPREAD - 1 latents on either side.
 
     The search looks for these steps, not for the change itself: its shortest way down is then a smooth one (a Sobolev
     gradient, Neuberger 2010), and what one frame asks for comes and goes within about half a second.
@@ -260,13 +261,13 @@ def spread(steps: Tensor) -> Tensor:
 
 def bending(change: Tensor, free: Tensor) -> Tensor:
     """How abruptly a change of features (B,T,155) comes and goes (B,): squared second differences of rotations and
-    height, and first ones of the steps over the floor. Where no frame is ``free`` (T,) nothing is asked."""
+    height, and first ones of the steps over the floor. free (T,) is 1 or 0: a difference counts if a frame has 1."""
     held, steps = change[..., BLOCKS["rotations"]].diff(n=2, dim=1), change[..., :3].diff(dim=1)
     raised = change[..., 3].diff(n=2, dim=1)
-    one = torch.maximum(free[1:], free[:-1])
-    two = torch.maximum(one[1:], one[:-1])
-    turns, moves = two[:, None] * held.square(), one[:, None] * steps.square()
-    return turns.sum((1, 2)) + WHOLE * (moves.sum((1, 2)) + (two * raised.square()).sum(1))
+    of_two = torch.maximum(free[1:], free[:-1])
+    of_three = torch.maximum(of_two[1:], of_two[:-1])
+    turned_by, moved_by = of_three[:, None] * held.square(), of_two[:, None] * steps.square()
+    return turned_by.sum((1, 2)) + WHOLE * (moved_by.sum((1, 2)) + (of_three * raised.square()).sum(1))
 
 
 def _stretches(given: np.ndarray) -> list[tuple[int, int]]:
